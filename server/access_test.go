@@ -201,7 +201,7 @@ var rows = map[string]row{
 	"deleteAlarm": {store.Engineer, atAlarm(""), "", 200},
 	// there is nothing to acknowledge
 	"acknowledgeAlarm":      {store.Operator, atAlarm("/ack"), `{"occurrence":1,"state_version":1}`, 409},
-	"shelveAlarm":           {store.Operator, atAlarm("/shelve"), `{"minutes":5,"comment":"x"}`, 200},
+	"shelveAlarm":           {store.Operator, atAlarm("/shelve"), `{"duration_seconds":300,"comment":"x"}`, 200},
 	"unshelveAlarm":         {store.Operator, atAlarm("/unshelve"), `{}`, 409},
 	"resetAlarm":            {store.Operator, atAlarm("/reset"), `{}`, 409},
 	"takeAlarmOutOfService": {store.Admin, atAlarm("/out-of-service"), `{"comment":"x"}`, 200},

@@ -99,12 +99,11 @@ func (s *Server) ShelveAlarm(
 		StateVersion: orZero(b.StateVersion),
 	}
 	switch {
-	case b.Minutes != nil:
-		c.Until = time.Now().Add(time.Duration(*b.Minutes) * time.Minute).UTC().Truncate(
-			time.Microsecond,
-		)
+	case b.DurationSeconds != nil:
+		c.Until = time.Now().Add(time.Duration(*b.DurationSeconds) * time.Second).UTC().
+			Truncate(time.Microsecond)
 	case !c.OneShot:
-		return nil, invalid("minutes", "is needed unless one_shot is set")
+		return nil, invalid("duration_seconds", "is needed unless one_shot is set")
 	}
 	res, err := s.command(ctx, req.ID, c)
 	return api.ShelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err

@@ -291,17 +291,17 @@ func TestAlarmCommands_LimitsOfContractAreThoseOfCode(t *testing.T) {
 			"", " ", "\u00a0\u2003", "\u3000\u0085", "a", " a ", strings.Repeat("\u65e5", 1000),
 			strings.Repeat("\u65e5", 1001),
 		} {
-			for _, minutes := range []int{0, 1, 480, 481} {
-				c.Comment, c.Until = comment, now.Add(time.Duration(minutes)*time.Minute)
+			for _, seconds := range []int{0, 1, 28800, 28801} {
+				c.Comment, c.Until = comment, now.Add(time.Duration(seconds)*time.Second)
 				body := map[string]any{"comment": comment}
 				if c.Kind == alarm.Shelve {
-					body["minutes"] = float64(minutes)
+					body["duration_seconds"] = float64(seconds)
 				}
 				_, _, err := alarm.Apply(&r, alarm.New(&r, now), c, now)
 				accepted := doc.Components.Schemas[schema].Value.VisitJSON(body) == nil
 				if accepted != (err == nil) {
-					t.Errorf("%s %q, %d min: the contract accepts %v, the code says %v", schema,
-						comment, minutes, accepted, err)
+					t.Errorf("%s %q, %d s: the contract accepts %v, the code says %v", schema,
+						comment, seconds, accepted, err)
 				}
 			}
 		}

@@ -212,22 +212,22 @@ func (s *Server) GetAlarmKPI(
 		}
 	}
 	out := api.GetAlarmKPI200JSONResponse{
-		Start:                   k.From,
-		End:                     k.To,
-		Alarms:                  k.Alarms,
-		Per10Min:                k.Per10Min,
-		AveragePer10Min:         k.Average,
-		PeakPer10Min:            k.Peak,
-		FloodShare:              k.FloodShare,
-		Chattering:              each(k.Chattering, counts),
-		ChatteringAlarms:        k.ChatteringAlarms,
-		StaleAlarms:             k.StaleAlarms,
-		TopTen:                  each(k.TopTen, counts),
-		TopTenShare:             k.TopTenShare,
-		BySeverity:              map[string]int{},
-		Acknowledged:            k.Acknowledged,
-		MeanTimeToAcknowledgeMs: k.MeanTimeToAck.Milliseconds(),
-		Missed:                  each(k.Missed, func(m string) string { return m }),
+		Start:                        k.From,
+		End:                          k.To,
+		Alarms:                       k.Alarms,
+		Per10Min:                     k.Per10Min,
+		AveragePer10Min:              k.Average,
+		PeakPer10Min:                 k.Peak,
+		FloodShare:                   k.FloodShare,
+		Chattering:                   each(k.Chattering, counts),
+		ChatteringAlarms:             k.ChatteringAlarms,
+		StaleAlarms:                  k.StaleAlarms,
+		TopTen:                       each(k.TopTen, counts),
+		TopTenShare:                  k.TopTenShare,
+		BySeverity:                   map[string]int{},
+		Acknowledged:                 k.Acknowledged,
+		MeanTimeToAcknowledgeSeconds: k.MeanTimeToAck.Seconds(),
+		Missed:                       each(k.Missed, func(m string) string { return m }),
 	}
 	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmFlood {
 		return api.AlarmFlood{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}

@@ -77,8 +77,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 	if a.State != "active_acknowledged" {
 		t.Fatalf("acknowledged: got %s", a.State)
 	}
-	a = s.alarmAt(200, "POST", path+"/shelve", operator, `{"minutes":5,"comment":"cleaning"}`)
-	s.alarmAt(400, "POST", path+"/shelve", operator, `{"minutes":481,"comment":"cleaning"}`)
+	a = s.alarmAt(200, "POST", path+"/shelve", operator, `{"duration_seconds":300,"comment":"cleaning"}`)
+	s.alarmAt(400, "POST", path+"/shelve", operator, `{"duration_seconds":28801,"comment":"cleaning"}`)
 	s.alarmAt(409, "POST", path+"/unshelve", operator, fmt.Sprintf(`{"state_version":%d}`, a.StateVersion-1))
 	s.alarmAt(200, "POST", path+"/unshelve", operator, `{}`)
 	s.alarmAt(409, "POST", path+"/reset", operator, `{}`)
@@ -92,9 +92,9 @@ func TestAlarmsWholeLife(t *testing.T) {
 			"Only an alarm that is latched, after its trouble is over, can be reset.", "",
 		},
 		{"/unshelve", operator, `{}`, "The alarm is not shelved.", ""},
-		{"/shelve", operator, `{"minutes":5,"comment":""}`, "comment: ", "comment"},
+		{"/shelve", operator, `{"duration_seconds":300,"comment":""}`, "comment: ", "comment"},
 		{
-			"/shelve", operator, `{"minutes":5,"comment":" "}`,
+			"/shelve", operator, `{"duration_seconds":300,"comment":" "}`,
 			"comment: is not of the right form; use text on one line, without control characters and not only blanks",
 			"comment",
 		},

@@ -350,7 +350,7 @@ func TestLatestSaysHowOldItIs(t *testing.T) {
 	}
 	day := 86400
 	if l := *must(s.as(store.Viewer).ListLatestReadingsWithResponse(t.Context(),
-		&client.ListLatestReadingsParams{StaleAfter: &day})).JSON200; l[0].IsStale {
+		&client.ListLatestReadingsParams{StaleAfterSeconds: &day})).JSON200; l[0].IsStale {
 		t.Errorf("within a day: got %+v", l[0])
 	}
 }

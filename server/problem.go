@@ -189,7 +189,8 @@ func asProblem(err error) *problem {
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return invalid(e.Field, "is not a value of this type")
 	}
-	if e, ok := errors.AsType[*echo.HTTPError](err); ok && e.Code < http.StatusInternalServerError {
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok && e.Code < http.StatusInternalServerError &&
+		kinds[e.Code].name != "" {
 		return &problem{status: e.Code, detail: http.StatusText(e.Code) + "."}
 	}
 	return nil
@@ -237,10 +238,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 const statusClientGone = 499
 
 func (p *problem) write(w http.ResponseWriter, instance string) {
-	kind, ok := kinds[p.status]
-	if !ok {
-		kind.name, kind.title = strconv.Itoa(p.status), http.StatusText(p.status)
-	}
+	kind := kinds[p.status]
 	h := w.Header()
 	for k, v := range p.header {
 		h.Set(k, v)

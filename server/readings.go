@@ -95,7 +95,7 @@ func (s *Server) ListLatestReadings(
 	if err != nil {
 		return nil, err
 	}
-	now, stale := time.Now(), time.Duration(*p.StaleAfter)*time.Second
+	now, stale := time.Now(), time.Duration(*p.StaleAfterSeconds)*time.Second
 	body := appendList(nil, list, func(b []byte, r *store.Reading) []byte {
 		return appendLatest(b, r, summaries[r.SensorID], now, stale)
 	})

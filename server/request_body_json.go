@@ -378,7 +378,7 @@ func canCheck(ref *openapi3.SchemaRef) error {
 	if isInstant(s) {
 		return canCheck(s.OneOf[0])
 	}
-	if len(s.AllOf) == 1 && s.Type == nil {
+	if len(s.AllOf) == 1 {
 		return canCheck(s.AllOf[0])
 	}
 	composed := len(s.OneOf)+len(s.AnyOf)+len(s.AllOf) > 0 || s.Not != nil

@@ -1321,2206 +1321,2625 @@ func (e WsUnsubscribedType) Valid() bool {
 	}
 }
 
-// Aggregate What readings of a bucket amount to.
+// Aggregate Aggregate of the readings of a bucket.
 type Aggregate string
 
-// Alarm defines model for Alarm.
+// Alarm A rule on a sensor, and its state.
 type Alarm struct {
+	// AcknowledgedAt When the occurrence was acknowledged; null if it was not.
 	AcknowledgedAt nullable.Nullable[time.Time] `json:"acknowledged_at"`
-	ClearedAt      nullable.Nullable[time.Time] `json:"cleared_at"`
-	CreatedAt      time.Time                    `json:"created_at"`
 
-	// DueAt When it will be looked at without a reading.
+	// ClearedAt When it was last cleared; null while it stands or if never.
+	ClearedAt nullable.Nullable[time.Time] `json:"cleared_at"`
+
+	// CreatedAt When it was created.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DueAt When the next timer is due without a reading; null when none is.
 	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// Fault Why its rule cannot be evaluated; empty when it can.
+	// Fault Why the rule cannot be evaluated; empty when it can.
 	Fault string `json:"fault"`
 
-	// GatewayID An id given by the server.
+	// GatewayID Identifier that the server assigned.
 	GatewayID ID `json:"gateway_id"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// Occurrence The newest one; 0 when there was none.
-	Occurrence int64                        `json:"occurrence"`
-	RaisedAt   nullable.Nullable[time.Time] `json:"raised_at"`
+	// Occurrence Number of the newest occurrence; 0 when there was none.
+	Occurrence int64 `json:"occurrence"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
-	// required by it and refused with any other:
+	// RaisedAt When it was last raised; null if never.
+	RaisedAt nullable.Nullable[time.Time] `json:"raised_at"`
+
+	// Rule What an alarm evaluates. Each kind but `bad_quality` has settings of its own, which that
+	// kind requires and every other kind refuses:
 	//
-	// | kind | member | in breach while |
+	// | kind | settings | condition is true while |
 	// |---|---|---|
-	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
-	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low` |
+	// | `outside_range` | `range` | the value is below `low` or above `high` |
 	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
-	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
-	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
-	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `rate` | `rate` | the value changes by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` from a setpoint or another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has arrived for that long |
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
-	// of effective time. One that is not newer than the newest of its sensor is late and changes
-	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
-	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
-	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
-	// raise; it ends a breach only with `ignore_uncertain`.
+	// A value equal to a limit is not beyond it.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// **Which readings count.** Each stored reading of the rule's sensors is evaluated once, in
+	// order of effective time: the earlier of timestamp and received time. A reading that is not
+	// newer than the newest of its sensor is late and changes nothing. A reading of bad quality,
+	// or of uncertain quality with `ignore_uncertain`, is not compared: it neither raises nor
+	// clears, on-delay and `min_samples` continue as if it had not arrived, an off-delay begins
+	// again, and it is not part of a rate. For `no_data` a reading of any quality is a sign of
+	// life. For `bad_quality` a reading of uncertain quality does not raise; it ends the condition
+	// only with `ignore_uncertain`.
+	//
+	// **Raise and clear.** The alarm is raised when the condition has held for `on_delay_ms` and
 	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
-	// when that is over. It is cleared when a breach, with the deadband, has been left for
-	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
-	// the first reading that said so; at the very instant when a delay is over the reading of that
-	// instant decides. With both 0 the reading itself raises and clears.
+	// when the delay is over. It is cleared when the condition, with the deadband, has been false
+	// for `off_delay_ms`. Both delays count from the effective time of the first reading that said
+	// so; at the very instant at which a delay is over, the reading of that instant decides. With
+	// both delays 0, the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is
-	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
-	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that
-	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
-	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// beyond; each limit has its own on-delay. Further out is `escalated` and unacknowledged
+	// again; further in is `deescalated` after the off-delay. A value that moves from one side to
+	// the other ends the occurrence and begins another: without delays both at that reading,
+	// `cleared` first. With delays each side waits for its own; when the new side is due first it
+	// is `raised` as the next occurrence, and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
-	// RuleVersion Counts changes of the rule; the `ETag` and `If-Match` have it.
+	// RuleVersion Counts changes of the rule; `ETag` and `If-Match` carry it.
 	RuleVersion int64 `json:"rule_version"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 
-	// Severity How bad it is.
-	Severity     Severity                     `json:"severity"`
-	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
-	Since        time.Time                    `json:"since"`
+	// Severity Severity of an alarm, highest first.
+	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
+	// ShelvedUntil When shelving ends; null when the alarm is not shelved.
+	ShelvedUntil nullable.Nullable[time.Time] `json:"shelved_until"`
+
+	// Since When the alarm entered its state.
+	Since time.Time `json:"since"`
+
+	// State State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
 	State AlarmState `json:"state"`
 
 	// StateVersion Counts changes of the state; commands name the one that was seen.
-	StateVersion int64     `json:"state_version"`
-	UpdatedAt    time.Time `json:"updated_at"`
-}
-
-// AlarmAcknowledgeRequest defines model for AlarmAcknowledgeRequest.
-type AlarmAcknowledgeRequest struct {
-	// Comment Goes into the journal, on one line.
-	Comment *string `json:"comment,omitempty"`
-
-	// Occurrence The occurrence that was seen.
-	Occurrence int64 `json:"occurrence"`
-
-	// StateVersion The `state_version` that was seen; 409 when it is another now.
 	StateVersion int64 `json:"state_version"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// AlarmBulkAcknowledgeItem defines model for AlarmBulkAcknowledgeItem.
+// AlarmAcknowledgeRequest The occurrence and state that were seen.
+type AlarmAcknowledgeRequest struct {
+	// Comment Recorded in the alarm log; one line of at most 1,000 characters.
+	Comment *Comment `json:"comment,omitempty"`
+
+	// Occurrence The occurrence that was seen; 409 when there is a newer one.
+	Occurrence Occurrence `json:"occurrence"`
+
+	// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+	StateVersion StateVersion `json:"state_version"`
+}
+
+// AlarmBulkAcknowledgeItem An alarm, with the occurrence and state that were seen.
 type AlarmBulkAcknowledgeItem struct {
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// Occurrence The occurrence that was seen.
-	Occurrence int64 `json:"occurrence"`
+	// Occurrence The occurrence that was seen; 409 when there is a newer one.
+	Occurrence Occurrence `json:"occurrence"`
 
-	// StateVersion The `state_version` that was seen; 409 when it is another now.
-	StateVersion int64 `json:"state_version"`
+	// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+	StateVersion StateVersion `json:"state_version"`
 }
 
-// AlarmBulkAcknowledgeRequest defines model for AlarmBulkAcknowledgeRequest.
+// AlarmBulkAcknowledgeRequest The alarms to acknowledge.
 type AlarmBulkAcknowledgeRequest struct {
+	// Alarms Between 1 and 1,000 alarms.
 	Alarms []AlarmBulkAcknowledgeItem `json:"alarms"`
 
-	// Comment Goes into the journal, on one line.
-	Comment *string `json:"comment,omitempty"`
+	// Comment Recorded in the alarm log; one line of at most 1,000 characters.
+	Comment *Comment `json:"comment,omitempty"`
 }
 
-// AlarmBulkAcknowledgeResult defines model for AlarmBulkAcknowledgeResult.
+// AlarmBulkAcknowledgeResult What happened to one alarm of a bulk acknowledgement.
 type AlarmBulkAcknowledgeResult struct {
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// Reason For people; empty when it is acknowledged.
-	Reason string                           `json:"reason"`
+	// Reason The reason in words; empty when acknowledged.
+	Reason string `json:"reason"`
+
+	// Status `stale` when the occurrence or state has changed since it was seen; `not_allowed` when
+	// the state does not allow it.
 	Status AlarmBulkAcknowledgeResultStatus `json:"status"`
 }
 
-// AlarmBulkAcknowledgeResultStatus defines model for AlarmBulkAcknowledgeResult.Status.
+// AlarmBulkAcknowledgeResultStatus `stale` when the occurrence or state has changed since it was seen; `not_allowed` when
+// the state does not allow it.
 type AlarmBulkAcknowledgeResultStatus string
 
-// AlarmCauses Other alarms that are the cause: while one of them stands, this is suppressed.
+// AlarmCauses Ids of other alarms that are the cause: while one of them stands, this alarm is suppressed.
 type AlarmCauses = []ID
 
-// AlarmCommandRequest defines model for AlarmCommandRequest.
+// AlarmCommandRequest An optional comment, and the state that was seen.
 type AlarmCommandRequest struct {
-	// Comment Goes into the journal, on one line.
-	Comment *string `json:"comment,omitempty"`
+	// Comment Recorded in the alarm log; one line of at most 1,000 characters.
+	Comment *Comment `json:"comment,omitempty"`
 
-	// StateVersion The `state_version` that was seen; 409 when it is another now.
-	StateVersion *int64 `json:"state_version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+	StateVersion *StateVersion `json:"state_version,omitempty"`
 }
 
-// AlarmCommentRequest defines model for AlarmCommentRequest.
+// AlarmCommentRequest A comment.
 type AlarmCommentRequest struct {
-	// Comment Goes into the journal, on one line.
-	Comment string `json:"comment"`
+	// Comment Recorded in the alarm log; one line of 1 to 1,000 characters that is not blank.
+	Comment RequiredComment `json:"comment"`
 }
 
-// AlarmCount defines model for AlarmCount.
+// AlarmCount How often an alarm was raised.
 type AlarmCount struct {
-	// AlarmID An id given by the server.
-	AlarmID ID  `json:"alarm_id"`
-	Count   int `json:"count"`
+	// AlarmID Identifier that the server assigned.
+	AlarmID ID `json:"alarm_id"`
+
+	// Count Number of times.
+	Count int `json:"count"`
 }
 
 // AlarmCountBySeverity Number of alarms of each severity.
 type AlarmCountBySeverity map[string]int
 
-// AlarmCreate defines model for AlarmCreate.
+// AlarmCreate An alarm to create.
 type AlarmCreate struct {
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
-	// required by it and refused with any other:
+	// Rule What an alarm evaluates. Each kind but `bad_quality` has settings of its own, which that
+	// kind requires and every other kind refuses:
 	//
-	// | kind | member | in breach while |
+	// | kind | settings | condition is true while |
 	// |---|---|---|
-	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
-	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low` |
+	// | `outside_range` | `range` | the value is below `low` or above `high` |
 	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
-	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
-	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
-	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `rate` | `rate` | the value changes by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` from a setpoint or another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has arrived for that long |
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
-	// of effective time. One that is not newer than the newest of its sensor is late and changes
-	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
-	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
-	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
-	// raise; it ends a breach only with `ignore_uncertain`.
+	// A value equal to a limit is not beyond it.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// **Which readings count.** Each stored reading of the rule's sensors is evaluated once, in
+	// order of effective time: the earlier of timestamp and received time. A reading that is not
+	// newer than the newest of its sensor is late and changes nothing. A reading of bad quality,
+	// or of uncertain quality with `ignore_uncertain`, is not compared: it neither raises nor
+	// clears, on-delay and `min_samples` continue as if it had not arrived, an off-delay begins
+	// again, and it is not part of a rate. For `no_data` a reading of any quality is a sign of
+	// life. For `bad_quality` a reading of uncertain quality does not raise; it ends the condition
+	// only with `ignore_uncertain`.
+	//
+	// **Raise and clear.** The alarm is raised when the condition has held for `on_delay_ms` and
 	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
-	// when that is over. It is cleared when a breach, with the deadband, has been left for
-	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
-	// the first reading that said so; at the very instant when a delay is over the reading of that
-	// instant decides. With both 0 the reading itself raises and clears.
+	// when the delay is over. It is cleared when the condition, with the deadband, has been false
+	// for `off_delay_ms`. Both delays count from the effective time of the first reading that said
+	// so; at the very instant at which a delay is over, the reading of that instant decides. With
+	// both delays 0, the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is
-	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
-	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that
-	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
-	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// beyond; each limit has its own on-delay. Further out is `escalated` and unacknowledged
+	// again; further in is `deescalated` after the off-delay. A value that moves from one side to
+	// the other ends the occurrence and begins another: without delays both at that reading,
+	// `cleared` first. With delays each side waits for its own; when the new side is due first it
+	// is `raised` as the next occurrence, and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// AlarmDeadband How far inside of a limit a value must be before the limit counts as left: a high limit of
-// 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
-// `expression`. Smaller than the distance from the innermost low to the innermost high limit,
-// than half of an `outside_range`, than the `limit` of a rate or deviation.
+// AlarmDeadband How far a value must return beyond a limit before the limit counts as left: a high limit of
+// 80 with a deadband of 2 is left at 78. Not for `no_data`, `bad_quality` and `expression`. It
+// must be smaller than the distance from the innermost low to the innermost high limit, than
+// half of an `outside_range`, or than the `limit` of a rate or deviation.
 type AlarmDeadband struct {
-	// Unit `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
-	// Absent is absolute.
+	// Unit `absolute` is in the unit of what is compared. `percent` is of `max_value` minus `min_value`
+	// of the sensor, which must then have both.
 	Unit *AlarmDeadbandUnit `json:"unit,omitempty"`
 
-	// Value In the unit of what is compared, or in percent, at most 100.
+	// Value Size of the deadband, in the unit of what is compared, or in percent (at most 100).
 	Value float64 `json:"value"`
 }
 
-// AlarmDeadbandUnit `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
-// Absent is absolute.
+// AlarmDeadbandUnit `absolute` is in the unit of what is compared. `percent` is of `max_value` minus `min_value`
+// of the sensor, which must then have both.
 type AlarmDeadbandUnit string
 
-// AlarmDeviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
-// own. From another sensor it is judged with each reading of either, on the newest of both;
-// one that is missing, not to be compared or too old leaves the alarm as it is.
+// AlarmDeviation Settings of `deviation`: either `setpoint` or `sensor_id`, which must be another sensor than
+// the alarm's own. A deviation from another sensor is evaluated with each reading of either,
+// on the newest of both; the alarm keeps its state while one is missing, cannot be compared or
+// is too old.
 type AlarmDeviation struct {
-	// Direction Which way a change or a deviation counts; absent is both.
+	// Direction Which direction counts; both when absent.
 	Direction *Direction `json:"direction,omitempty"`
 
-	// Limit In the unit of the sensor; above 0.
+	// Limit Limit of the distance, in the sensor's unit; above 0.
 	Limit float64 `json:"limit"`
 
-	// MaxAgeMs How much older than the other each of the two readings may be, in milliseconds, at most
-	// 7 days; 0 is any age.
+	// MaxAgeMs By how many milliseconds each of the two readings may be older than the other, at most 7
+	// days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID *ID `json:"sensor_id,omitempty"`
 
-	// Setpoint In the unit of the sensor.
+	// Setpoint Value to compare with, in the sensor's unit.
 	Setpoint *float64 `json:"setpoint,omitempty"`
 }
 
-// AlarmEvent defines model for AlarmEvent.
+// AlarmEvent An event of the alarm log.
 type AlarmEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
+	// After State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
 	After AlarmState `json:"after"`
 
-	// AlarmID An id given by the server.
-	AlarmID ID        `json:"alarm_id"`
-	At      time.Time `json:"at"`
+	// AlarmID Identifier that the server assigned.
+	AlarmID ID `json:"alarm_id"`
 
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
-	Before  AlarmState `json:"before"`
-	Comment string     `json:"comment"`
+	// At When it happened.
+	At time.Time `json:"at"`
 
-	// Epoch Of the database; offsets of another mean nothing here.
+	// Before State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
+	Before AlarmState `json:"before"`
+
+	// Comment Comment of the user or the server; empty when there is none.
+	Comment string `json:"comment"`
+
+	// Epoch Identifies the alarm log; offsets of another epoch are not comparable.
 	Epoch string `json:"epoch"`
 
-	// GatewayID An id given by the server.
+	// GatewayID Identifier that the server assigned.
 	GatewayID ID `json:"gateway_id"`
 
-	// Kind What happened to an alarm.
+	// Kind What happened to an alarm. More kinds may be added.
 	Kind AlarmEventKind `json:"kind"`
 
-	// Level The limit, such as high_high; empty when there is none.
-	Level      string `json:"level"`
-	Message    string `json:"message"`
-	Occurrence int64  `json:"occurrence"`
-	Offset     int64  `json:"offset"`
+	// Level The limit, such as `high_high`; empty when there is none.
+	Level string `json:"level"`
 
-	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
-	Quiet      bool      `json:"quiet"`
+	// Message Text of the rule's `message`, filled in.
+	Message string `json:"message"`
+
+	// Occurrence Number of the alarm's occurrence.
+	Occurrence int64 `json:"occurrence"`
+
+	// Offset Position in the alarm log, without gaps.
+	Offset int64 `json:"offset"`
+
+	// Quiet True when the alarm is shelved, suppressed or out of service; such events are only
+	// logged.
+	Quiet bool `json:"quiet"`
+
+	// RecordedAt When the server recorded it.
 	RecordedAt time.Time `json:"recorded_at"`
 
-	// RuleVersion The `rule_version` that was in force.
+	// RuleVersion The `rule_version` in force.
 	RuleVersion int64 `json:"rule_version"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 
-	// Severity How bad it is.
+	// Severity Severity of an alarm, highest first.
 	Severity Severity `json:"severity"`
 
 	// StateVersion The alarm's `state_version` after the event.
 	StateVersion int64 `json:"state_version"`
 
-	// User Empty when nobody did it.
-	User  string                     `json:"user"`
+	// User User who did it; empty when no user did.
+	User string `json:"user"`
+
+	// Value Value in the sensor's unit; null when there is none.
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// AlarmEventKind What happened to an alarm.
+// AlarmEventKind What happened to an alarm. More kinds may be added.
 type AlarmEventKind string
 
-// AlarmExplanation defines model for AlarmExplanation.
+// AlarmExplanation Why an alarm is in its state.
 type AlarmExplanation struct {
+	// At When this was computed.
 	At time.Time `json:"at"`
 
 	// Inputs The newest reading of each sensor of the rule.
 	Inputs []AlarmExplanationInput `json:"inputs"`
 
-	// Level The limit, such as high_high; empty when nothing stands.
-	Level      string `json:"level"`
-	Occurrence int64  `json:"occurrence"`
+	// Level The limit, such as `high_high`; empty when the alarm does not stand.
+	Level string `json:"level"`
 
-	// Process The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
-	Process     AlarmState `json:"process"`
-	RuleVersion int64      `json:"rule_version"`
+	// Occurrence Number of the alarm's occurrence.
+	Occurrence int64 `json:"occurrence"`
 
-	// Severity How bad it is.
+	// Process State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
+	Process AlarmState `json:"process"`
+
+	// RuleVersion The `rule_version` in force.
+	RuleVersion int64 `json:"rule_version"`
+
+	// Severity Severity of an alarm, highest first.
 	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
-	State  AlarmState              `json:"state"`
+	// State State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
+	State AlarmState `json:"state"`
+
+	// Timers The running timers.
 	Timers []AlarmExplanationTimer `json:"timers"`
-	Why    []string                `json:"why"`
+
+	// Why The reasons in sentences.
+	Why []string `json:"why"`
 }
 
-// AlarmExplanationInput defines model for AlarmExplanationInput.
+// AlarmExplanationInput The newest reading of a sensor of the rule.
 type AlarmExplanationInput struct {
-	// At Null when no reading is stored.
+	// At Effective time of the reading; null when there is none.
 	At nullable.Nullable[time.Time] `json:"at"`
 
-	// Compared Its quality, and its age by `max_age_ms`, let it be compared.
+	// Compared True when its quality, and its age by `max_age_ms`, allow it to be compared.
 	Compared bool `json:"compared"`
 
-	// Quality How far a value can be trusted, as in OPC UA.
+	// Quality Quality of a value, after OPC UA.
 	Quality Quality `json:"quality"`
 
-	// SensorID An id given by the server.
-	SensorID ID                         `json:"sensor_id"`
-	Value    nullable.Nullable[float64] `json:"value"`
+	// SensorID Identifier that the server assigned.
+	SensorID ID `json:"sensor_id"`
+
+	// Value Value in the sensor's unit; null when there is none.
+	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// AlarmExplanationTimer defines model for AlarmExplanationTimer.
+// AlarmExplanationTimer A running timer of the alarm.
 type AlarmExplanationTimer struct {
-	Due   nullable.Nullable[time.Time] `json:"due"`
-	Level string                       `json:"level"`
+	// Due When it is due; null when it waits for readings.
+	Due nullable.Nullable[time.Time] `json:"due"`
 
-	// Name on_delay, off_delay, no_data, shelf, realarm or schedule.
-	Name    string                       `json:"name"`
-	Samples int                          `json:"samples"`
-	Since   nullable.Nullable[time.Time] `json:"since"`
+	// Level The limit that it belongs to; empty for the whole alarm.
+	Level string `json:"level"`
+
+	// Name `on_delay`, `off_delay`, `no_data`, `shelf`, `realarm` or `schedule`.
+	Name string `json:"name"`
+
+	// Samples Number of readings counted for `min_samples`.
+	Samples int `json:"samples"`
+
+	// Since When it began; null if unknown.
+	Since nullable.Nullable[time.Time] `json:"since"`
 }
 
-// AlarmExpression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
-// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
-// to be compared or too old the alarm stays as it is. Every input must be used.
+// AlarmExpression Settings of `expression`: the condition holds while `text` is true. It is evaluated with
+// each reading of an input or of the alarm's own sensor, on the newest readings of all inputs;
+// the alarm keeps its state while one is missing, cannot be compared or is too old. Every
+// input must be used.
 //
-// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
-// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
-// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-// until a reading with which it can be evaluated.
+// The text consists of names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= ==
+// !=`, `and or not` (`&& || !`), `a ? b : c`, parentheses and the functions `abs min max round
+// floor ceil`, at most 200 in all. All numbers are floating point. A division by zero faults
+// the alarm until the next reading with which it can be evaluated.
 type AlarmExpression struct {
-	// Inputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
-	// a digit and is no function.
+	// Inputs The sensor id of each name. A name has letters, digits and `_`, at most 50, does not begin
+	// with a digit and is not the name of a function.
 	Inputs AlarmExpressionInputs `json:"inputs"`
 
-	// MaxAgeMs How much older than the newest reading of all its sensors an input may be, in
-	// milliseconds, at most 7 days; 0 is any age.
+	// MaxAgeMs By how many milliseconds an input may be older than the newest reading of all sensors of
+	// the rule, at most 7 days; 0 is any age.
 	MaxAgeMs *int64 `json:"max_age_ms,omitempty"`
-	Text     string `json:"text"`
+
+	// Text The expression, at most 1,000 characters.
+	Text string `json:"text"`
 }
 
-// AlarmExpressionInputs The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
-// a digit and is no function.
+// AlarmExpressionInputs The sensor id of each name. A name has letters, digits and `_`, at most 50, does not begin
+// with a digit and is not the name of a function.
 type AlarmExpressionInputs map[string]ID
 
-// AlarmFlood defines model for AlarmFlood.
+// AlarmFlood A period in which alarms came faster than an operator can handle them.
 type AlarmFlood struct {
-	Alarms int       `json:"alarms"`
-	End    time.Time `json:"end"`
-	Start  time.Time `json:"start"`
+	// Alarms Number of alarms in the flood.
+	Alarms int `json:"alarms"`
+
+	// End End of the flood.
+	End time.Time `json:"end"`
+
+	// Start Start of the flood.
+	Start time.Time `json:"start"`
 }
 
-// AlarmKPI defines model for AlarmKPI.
+// AlarmKPI Key performance indicators of the alarm system.
 type AlarmKPI struct {
+	// Acknowledged Number of acknowledgements.
 	Acknowledged int `json:"acknowledged"`
 
-	// Alarms How many were announced.
-	Alarms          int     `json:"alarms"`
+	// Alarms Number of alarms announced.
+	Alarms int `json:"alarms"`
+
+	// AveragePer10Min Mean number of alarms in ten minutes.
 	AveragePer10Min float64 `json:"average_per_10_min"`
 
 	// BySeverity Number of alarms of each severity.
-	BySeverity       AlarmCountBySeverity `json:"by_severity"`
-	Chattering       []AlarmCount         `json:"chattering"`
-	ChatteringAlarms int                  `json:"chattering_alarms"`
-	End              time.Time            `json:"end"`
-	FloodShare       float64              `json:"flood_share"`
-	Floods           []AlarmFlood         `json:"floods"`
+	BySeverity AlarmCountBySeverity `json:"by_severity"`
 
-	// MeanTimeToAcknowledgeMs 0 when nothing was acknowledged.
-	MeanTimeToAcknowledgeMs int64 `json:"mean_time_to_acknowledge_ms"`
+	// Chattering Alarms that were raised at least 3 times within a minute, most frequent first.
+	Chattering []AlarmCount `json:"chattering"`
 
-	// Missed Limits of EEMUA 191 that were not met.
-	Missed       []string     `json:"missed"`
-	PeakPer10Min int          `json:"peak_per_10_min"`
-	Per10Min     []int        `json:"per_10_min"`
-	Stale        []StaleAlarm `json:"stale"`
-	StaleAlarms  int          `json:"stale_alarms"`
-	Start        time.Time    `json:"start"`
-	TopTen       []AlarmCount `json:"top_ten"`
-	TopTenShare  float64      `json:"top_ten_share"`
+	// ChatteringAlarms Number of chattering alarms.
+	ChatteringAlarms int `json:"chattering_alarms"`
+
+	// End End of the range, not included.
+	End time.Time `json:"end"`
+
+	// FloodShare Share of the time in floods, 0 to 1.
+	FloodShare float64 `json:"flood_share"`
+
+	// Floods Alarm floods: from more than 10 to fewer than 5 alarms in ten minutes.
+	Floods []AlarmFlood `json:"floods"`
+
+	// MeanTimeToAcknowledgeSeconds Mean seconds from raised to acknowledged; 0 when none was acknowledged.
+	MeanTimeToAcknowledgeSeconds float64 `json:"mean_time_to_acknowledge_seconds"`
+
+	// Missed Limits that were not met, in words.
+	Missed []string `json:"missed"`
+
+	// PeakPer10Min Largest number of alarms in ten minutes.
+	PeakPer10Min int `json:"peak_per_10_min"`
+
+	// Per10Min Number of alarms in each ten minutes of the range.
+	Per10Min []int `json:"per_10_min"`
+
+	// Stale Alarms that have stood for more than 24 hours.
+	Stale []StaleAlarm `json:"stale"`
+
+	// StaleAlarms Number of stale alarms.
+	StaleAlarms int `json:"stale_alarms"`
+
+	// Start Start of the range.
+	Start time.Time `json:"start"`
+
+	// TopTen The ten most frequent alarms.
+	TopTen []AlarmCount `json:"top_ten"`
+
+	// TopTenShare Share of the ten most frequent alarms in all, 0 to 1.
+	TopTenShare float64 `json:"top_ten_share"`
 }
 
-// AlarmKind What it watches for.
+// AlarmKind What is evaluated.
 type AlarmKind string
 
-// AlarmLabels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+// AlarmLabels Labels by name, for filters and routes. A name has letters, digits and `_`, at most 50, and
+// does not begin with a digit.
 type AlarmLabels map[string]string
 
-// AlarmLimit A limit and the severity of the alarm beyond it; without one it is that of the rule.
+// AlarmLimit A limit and the severity of the alarm beyond it.
 type AlarmLimit struct {
-	// Severity How bad it is.
+	// Severity Severity of an alarm, highest first.
 	Severity *Severity `json:"severity,omitempty"`
 
-	// Value In the unit of the sensor.
+	// Value Limit in the unit of the sensor.
 	Value float64 `json:"value"`
 }
 
-// AlarmLimits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
-// each above the one before.
+// AlarmLimits Settings of `threshold`: at least one limit. Each must be above the one before, from
+// `low_low` to `high_high`.
 type AlarmLimits struct {
-	// High A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	// High A limit and the severity of the alarm beyond it.
 	High *AlarmLimit `json:"high,omitempty"`
 
-	// HighHigh A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	// HighHigh A limit and the severity of the alarm beyond it.
 	HighHigh *AlarmLimit `json:"high_high,omitempty"`
 
-	// Low A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	// Low A limit and the severity of the alarm beyond it.
 	Low *AlarmLimit `json:"low,omitempty"`
 
-	// LowLow A limit and the severity of the alarm beyond it; without one it is that of the rule.
+	// LowLow A limit and the severity of the alarm beyond it.
 	LowLow *AlarmLimit `json:"low_low,omitempty"`
 }
 
-// AlarmOutOfServiceRequest defines model for AlarmOutOfServiceRequest.
+// AlarmOutOfServiceRequest Why the alarm is taken out of service.
 type AlarmOutOfServiceRequest struct {
-	// Comment Why. Goes into the journal, on one line.
-	Comment string `json:"comment"`
+	// Comment Recorded in the alarm log; one line of 1 to 1,000 characters that is not blank.
+	Comment RequiredComment `json:"comment"`
 
-	// StateVersion The `state_version` that was seen; 409 when it is another now.
-	StateVersion *int64 `json:"state_version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+	StateVersion *StateVersion `json:"state_version,omitempty"`
 }
 
-// AlarmRange Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
-// `high`.
+// AlarmRange Settings of `outside_range` and `inside_range`: a range in the sensor's unit.
 type AlarmRange struct {
+	// High Upper end, in the sensor's unit.
 	High float64 `json:"high"`
-	Low  float64 `json:"low"`
+
+	// Low Lower end, in the sensor's unit; must be below `high`.
+	Low float64 `json:"low"`
 }
 
-// AlarmRate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
-// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
-// difference is divided by the time between the two. Before there is such a reading nothing is
-// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
-// reads less often than that is never in breach: choose a window of at least the usual time
-// between two readings.
+// AlarmRate Settings of `rate`. The newest reading is compared with the newest one that is at least
+// `window_ms` older, and the difference is divided by the time between them. The window keeps
+// about 32 readings, so it may be up to 1/32 longer. Nothing is evaluated before there is such
+// a reading. A gap longer than twice `window_ms` begins the window again, so a sensor with
+// longer gaps never meets the condition: choose a window of at least the usual time between
+// two readings.
 type AlarmRate struct {
-	// Direction Which way a change or a deviation counts; absent is both.
+	// Direction Which direction counts; both when absent.
 	Direction *Direction `json:"direction,omitempty"`
 
-	// Limit In the unit of the sensor per `per`; above 0.
+	// Limit Limit of the change, in the sensor's unit per `per`; above 0.
 	Limit float64 `json:"limit"`
 
-	// Per The time that a rate is given for.
+	// Per Time unit of the rate.
 	Per AlarmRateUnit `json:"per"`
 
-	// WindowMs Milliseconds, at most a day.
+	// WindowMs Milliseconds between the readings that are compared, 100 to 86,400,000 (a day).
 	WindowMs int64 `json:"window_ms"`
 }
 
-// AlarmRateUnit The time that a rate is given for.
+// AlarmRateUnit Time unit of the rate.
 type AlarmRateUnit string
 
-// AlarmRule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
-// required by it and refused with any other:
+// AlarmRule What an alarm evaluates. Each kind but `bad_quality` has settings of its own, which that
+// kind requires and every other kind refuses:
 //
-// | kind | member | in breach while |
+// | kind | settings | condition is true while |
 // |---|---|---|
-// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
-// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low` |
+// | `outside_range` | `range` | the value is below `low` or above `high` |
 // | `inside_range` | `range` | the value is from `low` to `high`, both included |
-// | `rate` | `rate` | the value moves by more than `limit` per `per` |
-// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
-// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+// | `rate` | `rate` | the value changes by more than `limit` per `per` |
+// | `deviation` | `deviation` | the value is more than `limit` from a setpoint or another sensor |
+// | `no_data` | `no_data_after_ms` | no reading has arrived for that long |
 // | `bad_quality` | none | the newest reading is of bad quality |
 // | `expression` | `expression` | its text is true |
 //
-// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
-// of effective time. One that is not newer than the newest of its sensor is late and changes
-// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
-// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
-// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
-// raise; it ends a breach only with `ignore_uncertain`.
+// A value equal to a limit is not beyond it.
 //
-// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+// **Which readings count.** Each stored reading of the rule's sensors is evaluated once, in
+// order of effective time: the earlier of timestamp and received time. A reading that is not
+// newer than the newest of its sensor is late and changes nothing. A reading of bad quality,
+// or of uncertain quality with `ignore_uncertain`, is not compared: it neither raises nor
+// clears, on-delay and `min_samples` continue as if it had not arrived, an off-delay begins
+// again, and it is not part of a rate. For `no_data` a reading of any quality is a sign of
+// life. For `bad_quality` a reading of uncertain quality does not raise; it ends the condition
+// only with `ignore_uncertain`.
+//
+// **Raise and clear.** The alarm is raised when the condition has held for `on_delay_ms` and
 // for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
-// when that is over. It is cleared when a breach, with the deadband, has been left for
-// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
-// the first reading that said so; at the very instant when a delay is over the reading of that
-// instant decides. With both 0 the reading itself raises and clears.
+// when the delay is over. It is cleared when the condition, with the deadband, has been false
+// for `off_delay_ms`. Both delays count from the effective time of the first reading that said
+// so; at the very instant at which a delay is over, the reading of that instant decides. With
+// both delays 0, the reading itself raises and clears.
 //
 // **Several limits** are one alarm, whose level is the outermost limit that the value is
-// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
-// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-// one side to the other ends the occurrence and begins another: without delays both at that
-// reading, `cleared` first. With delays each side waits for its own; when the new side is due
-// first it is `raised` as the next occurrence and the one before ends without `cleared`.
+// beyond; each limit has its own on-delay. Further out is `escalated` and unacknowledged
+// again; further in is `deescalated` after the off-delay. A value that moves from one side to
+// the other ends the occurrence and begins another: without delays both at that reading,
+// `cleared` first. With delays each side waits for its own; when the new side is due first it
+// is `raised` as the next occurrence, and the one before ends without `cleared`.
 type AlarmRule struct {
-	// Deadband How far inside of a limit a value must be before the limit counts as left: a high limit of
-	// 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
-	// `expression`. Smaller than the distance from the innermost low to the innermost high limit,
-	// than half of an `outside_range`, than the `limit` of a rate or deviation.
+	// Deadband How far a value must return beyond a limit before the limit counts as left: a high limit of
+	// 80 with a deadband of 2 is left at 78. Not for `no_data`, `bad_quality` and `expression`. It
+	// must be smaller than the distance from the innermost low to the innermost high limit, than
+	// half of an `outside_range`, or than the `limit` of a rate or deviation.
 	Deadband *AlarmDeadband `json:"deadband,omitempty"`
 
-	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
-	// own. From another sensor it is judged with each reading of either, on the newest of both;
-	// one that is missing, not to be compared or too old leaves the alarm as it is.
-	Deviation        *AlarmDeviation `json:"deviation,omitempty"`
-	DocumentationURL *string         `json:"documentation_url,omitempty"`
+	// Deviation Settings of `deviation`: either `setpoint` or `sensor_id`, which must be another sensor than
+	// the alarm's own. A deviation from another sensor is evaluated with each reading of either,
+	// on the newest of both; the alarm keeps its state while one is missing, cannot be compared or
+	// is too old.
+	Deviation *AlarmDeviation `json:"deviation,omitempty"`
 
-	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
-	// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
-	// to be compared or too old the alarm stays as it is. Every input must be used.
+	// DocumentationURL Address of the documentation of the alarm, http or https; empty for none.
+	DocumentationURL *string `json:"documentation_url,omitempty"`
+
+	// Expression Settings of `expression`: the condition holds while `text` is true. It is evaluated with
+	// each reading of an input or of the alarm's own sensor, on the newest readings of all inputs;
+	// the alarm keeps its state while one is missing, cannot be compared or is too old. Every
+	// input must be used.
 	//
-	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
-	// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
-	// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-	// until a reading with which it can be evaluated.
+	// The text consists of names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= ==
+	// !=`, `and or not` (`&& || !`), `a ? b : c`, parentheses and the functions `abs min max round
+	// floor ceil`, at most 200 in all. All numbers are floating point. A division by zero faults
+	// the alarm until the next reading with which it can be evaluated.
 	Expression *AlarmExpression `json:"expression,omitempty"`
 
-	// IgnoreUncertain Readings of uncertain quality are not compared.
+	// IgnoreUncertain When true, readings of uncertain quality are not compared.
 	IgnoreUncertain *bool `json:"ignore_uncertain,omitempty"`
 
-	// Kind What it watches for.
+	// Kind What is evaluated.
 	Kind AlarmKind `json:"kind"`
 
-	// Labels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+	// Labels Labels by name, for filters and routes. A name has letters, digits and `_`, at most 50, and
+	// does not begin with a digit.
 	Labels *AlarmLabels `json:"labels,omitempty"`
 
-	// Latching When its breach is over the alarm stays until it is reset.
+	// Latching When true, the alarm stays after its condition is over until it is reset.
 	Latching *bool `json:"latching,omitempty"`
 
-	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
-	// each above the one before.
+	// Limits Settings of `threshold`: at least one limit. Each must be above the one before, from
+	// `low_low` to `high_high`.
 	Limits *AlarmLimits `json:"limits,omitempty"`
 
-	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
-	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
-	// characters.
+	// Message Text of the events that raise, with the placeholders `{name}`, `{sensor}`, `{gateway}`
+	// (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC)
+	// and `{label.NAME}`. Any other text in braces is refused. The filled-in text is truncated
+	// to 1,000 characters.
 	Message *string `json:"message,omitempty"`
 
-	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
-	// `no_data`.
+	// MinSamples Number of readings in a row that must meet the condition before the alarm is raised; 0
+	// is 1. At most 1 with `no_data`.
 	MinSamples *int `json:"min_samples,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
-	// last received, late data too, or from when the alarm was made or its sensor came back
-	// into use, whichever is the latest. Any stored reading ends the silence. Time in which
-	// the server took no readings, and up to 30 s after it for gateways to come back, does not
-	// count.
+	// NoDataAfterMs Setting of `no_data`: milliseconds without a reading, at least 1,000 and at most 30
+	// days. Counted from when a reading of the sensor was last received, late ones included,
+	// or from when the alarm was created or its sensor came back into use, whichever is
+	// latest. Any stored reading ends it. Time in which the server accepted no readings, and
+	// up to 30 s after that for gateways to reconnect, does not count.
 	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
 
-	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the
-	// effective times of readings. A reading beyond the limit at its very end clears nothing.
+	// OffDelayMs Milliseconds for which the condition must be false before the alarm is cleared, at most
+	// 7 days, by the effective times of readings. A reading beyond the limit at the very end
+	// prevents it.
 	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
 
-	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
-	// effective times of readings, the earlier of timestamp and receipt. A normal reading at
-	// its very end raises nothing. 0 or absent with `no_data`, whose delay is
-	// `no_data_after_ms`.
+	// OnDelayMs Milliseconds for which the condition must hold before the alarm is raised, at most 7
+	// days, by the effective times of readings. A normal reading at the very end prevents it.
+	// Must be 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
 	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
 
-	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
-	// `high`.
+	// Range Settings of `outside_range` and `inside_range`: a range in the sensor's unit.
 	Range *AlarmRange `json:"range,omitempty"`
 
-	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
-	// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
-	// difference is divided by the time between the two. Before there is such a reading nothing is
-	// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
-	// reads less often than that is never in breach: choose a window of at least the usual time
-	// between two readings.
+	// Rate Settings of `rate`. The newest reading is compared with the newest one that is at least
+	// `window_ms` older, and the difference is divided by the time between them. The window keeps
+	// about 32 readings, so it may be up to 1/32 longer. Nothing is evaluated before there is such
+	// a reading. A gap longer than twice `window_ms` begins the window again, so a sensor with
+	// longer gaps never meets the condition: choose a window of at least the usual time between
+	// two readings.
 	Rate *AlarmRate `json:"rate,omitempty"`
 
-	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
-	// but not before its rule was changed or its sensors came back into use: 0 for never, or
-	// 1000 to 604800000 milliseconds (7 days).
-	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
+	// RealarmAfterMs Milliseconds after which an acknowledged alarm that still stands becomes unacknowledged
+	// again, but not before its rule was changed or its sensors came back into use: 0 for
+	// never, or 1000 to 604800000 (7 days).
+	RealarmAfterMs *int64 `json:"realarm_after_ms,omitempty"`
+
+	// RecommendedAction What the operator should do.
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 
-	// Schedule Outside of it the alarm is judged and suppressed.
+	// Schedule When the alarm may be raised; outside of it the alarm is evaluated and suppressed.
 	Schedule *AlarmSchedule `json:"schedule,omitempty"`
 
-	// Severity How bad it is.
+	// Severity Severity of an alarm, highest first.
 	Severity Severity `json:"severity"`
 
-	// SuppressedBy Other alarms that are the cause: while one of them stands, this is suppressed.
+	// SuppressedBy Ids of other alarms that are the cause: while one of them stands, this alarm is suppressed.
 	SuppressedBy *AlarmCauses `json:"suppressed_by,omitempty"`
 }
 
-// AlarmRuleUpdate Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+// AlarmRuleUpdate Changes of a rule; members that are absent keep their value. `deadband` and `schedule` are
 // removed by null. An object or array that is given replaces the one before as a whole. The
-// rule that results is validated as a whole. With another `kind`, the settings of the old kind
-// are removed, and those of the new kind have to be given.
+// resulting rule is validated as a whole. With another `kind`, the settings of the old kind
+// are removed, and those of the new kind must be given.
 type AlarmRuleUpdate struct {
-	// Deadband How far inside of a limit a value must be before the limit counts as left; null removes
+	// Deadband How far a value must return beyond a limit before the limit counts as left; null removes
 	// it.
 	Deadband nullable.Nullable[AlarmDeadband] `json:"deadband,omitempty"`
 
-	// Deviation Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
-	// own. From another sensor it is judged with each reading of either, on the newest of both;
-	// one that is missing, not to be compared or too old leaves the alarm as it is.
-	Deviation        *AlarmDeviation `json:"deviation,omitempty"`
-	DocumentationURL *string         `json:"documentation_url,omitempty"`
+	// Deviation Settings of `deviation`: either `setpoint` or `sensor_id`, which must be another sensor than
+	// the alarm's own. A deviation from another sensor is evaluated with each reading of either,
+	// on the newest of both; the alarm keeps its state while one is missing, cannot be compared or
+	// is too old.
+	Deviation *AlarmDeviation `json:"deviation,omitempty"`
 
-	// Expression Of `expression`: in breach while `text` is true. It is judged with each reading of an input
-	// or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
-	// to be compared or too old the alarm stays as it is. Every input must be used.
+	// DocumentationURL Address of the documentation of the alarm, http or https; empty for none.
+	DocumentationURL *string `json:"documentation_url,omitempty"`
+
+	// Expression Settings of `expression`: the condition holds while `text` is true. It is evaluated with
+	// each reading of an input or of the alarm's own sensor, on the newest readings of all inputs;
+	// the alarm keeps its state while one is missing, cannot be compared or is too old. Every
+	// input must be used.
 	//
-	// The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
-	// or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
-	// at most 200 of them. All numbers are floating point. A division by zero faults the alarm
-	// until a reading with which it can be evaluated.
+	// The text consists of names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= ==
+	// !=`, `and or not` (`&& || !`), `a ? b : c`, parentheses and the functions `abs min max round
+	// floor ceil`, at most 200 in all. All numbers are floating point. A division by zero faults
+	// the alarm until the next reading with which it can be evaluated.
 	Expression *AlarmExpression `json:"expression,omitempty"`
 
-	// IgnoreUncertain Readings of uncertain quality are not compared.
+	// IgnoreUncertain When true, readings of uncertain quality are not compared.
 	IgnoreUncertain *bool `json:"ignore_uncertain,omitempty"`
 
-	// Kind What it watches for.
+	// Kind What is evaluated.
 	Kind *AlarmKind `json:"kind,omitempty"`
 
-	// Labels A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+	// Labels Labels by name, for filters and routes. A name has letters, digits and `_`, at most 50, and
+	// does not begin with a digit.
 	Labels *AlarmLabels `json:"labels,omitempty"`
 
-	// Latching When its breach is over the alarm stays until it is reset.
+	// Latching When true, the alarm stays after its condition is over until it is reset.
 	Latching *bool `json:"latching,omitempty"`
 
-	// Limits Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
-	// each above the one before.
+	// Limits Settings of `threshold`: at least one limit. Each must be above the one before, from
+	// `low_low` to `high_high`.
 	Limits *AlarmLimits `json:"limits,omitempty"`
 
-	// Message Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
-	// `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-	// `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
-	// characters.
+	// Message Text of the events that raise, with the placeholders `{name}`, `{sensor}`, `{gateway}`
+	// (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC)
+	// and `{label.NAME}`. Any other text in braces is refused. The filled-in text is truncated
+	// to 1,000 characters.
 	Message *string `json:"message,omitempty"`
 
-	// MinSamples How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
-	// `no_data`.
+	// MinSamples Number of readings in a row that must meet the condition before the alarm is raised; 0
+	// is 1. At most 1 with `no_data`.
 	MinSamples *int `json:"min_samples,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name *Name `json:"name,omitempty"`
 
-	// NoDataAfterMs Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
-	// last received, late data too, or from when the alarm was made or its sensor came back
-	// into use, whichever is the latest. Any stored reading ends the silence. Time in which
-	// the server took no readings, and up to 30 s after it for gateways to come back, does not
-	// count.
+	// NoDataAfterMs Setting of `no_data`: milliseconds without a reading, at least 1,000 and at most 30
+	// days. Counted from when a reading of the sensor was last received, late ones included,
+	// or from when the alarm was created or its sensor came back into use, whichever is
+	// latest. Any stored reading ends it. Time in which the server accepted no readings, and
+	// up to 30 s after that for gateways to reconnect, does not count.
 	NoDataAfterMs *int64 `json:"no_data_after_ms,omitempty"`
 
-	// OffDelayMs How long a breach is over before it clears, in milliseconds, at most 7 days, by the
-	// effective times of readings. A reading beyond the limit at its very end clears nothing.
+	// OffDelayMs Milliseconds for which the condition must be false before the alarm is cleared, at most
+	// 7 days, by the effective times of readings. A reading beyond the limit at the very end
+	// prevents it.
 	OffDelayMs *int64 `json:"off_delay_ms,omitempty"`
 
-	// OnDelayMs How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
-	// effective times of readings, the earlier of timestamp and receipt. A normal reading at
-	// its very end raises nothing. 0 or absent with `no_data`, whose delay is
-	// `no_data_after_ms`.
+	// OnDelayMs Milliseconds for which the condition must hold before the alarm is raised, at most 7
+	// days, by the effective times of readings. A normal reading at the very end prevents it.
+	// Must be 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
 	OnDelayMs *int64 `json:"on_delay_ms,omitempty"`
 
-	// Range Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
-	// `high`.
+	// Range Settings of `outside_range` and `inside_range`: a range in the sensor's unit.
 	Range *AlarmRange `json:"range,omitempty"`
 
-	// Rate Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
-	// older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
-	// difference is divided by the time between the two. Before there is such a reading nothing is
-	// judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
-	// reads less often than that is never in breach: choose a window of at least the usual time
-	// between two readings.
+	// Rate Settings of `rate`. The newest reading is compared with the newest one that is at least
+	// `window_ms` older, and the difference is divided by the time between them. The window keeps
+	// about 32 readings, so it may be up to 1/32 longer. Nothing is evaluated before there is such
+	// a reading. A gap longer than twice `window_ms` begins the window again, so a sensor with
+	// longer gaps never meets the condition: choose a window of at least the usual time between
+	// two readings.
 	Rate *AlarmRate `json:"rate,omitempty"`
 
-	// RealarmAfterMs An alarm that still stands so long after it was acknowledged is unacknowledged again,
-	// but not before its rule was changed or its sensors came back into use: 0 for never, or
-	// 1000 to 604800000 milliseconds (7 days).
-	RealarmAfterMs    *int64  `json:"realarm_after_ms,omitempty"`
+	// RealarmAfterMs Milliseconds after which an acknowledged alarm that still stands becomes unacknowledged
+	// again, but not before its rule was changed or its sensors came back into use: 0 for
+	// never, or 1000 to 604800000 (7 days).
+	RealarmAfterMs *int64 `json:"realarm_after_ms,omitempty"`
+
+	// RecommendedAction What the operator should do.
 	RecommendedAction *string `json:"recommended_action,omitempty"`
 
-	// Schedule When the alarm may be raised; null is always.
+	// Schedule When the alarm may be raised; null means always.
 	Schedule nullable.Nullable[AlarmSchedule] `json:"schedule,omitempty"`
 
-	// Severity How bad it is.
+	// Severity Severity of an alarm, highest first.
 	Severity *Severity `json:"severity,omitempty"`
 
-	// SuppressedBy Other alarms that are the cause: while one of them stands, this is suppressed.
+	// SuppressedBy Ids of other alarms that are the cause: while one of them stands, this alarm is suppressed.
 	SuppressedBy *AlarmCauses `json:"suppressed_by,omitempty"`
 }
 
-// AlarmSchedule Outside of it the alarm is judged and suppressed.
+// AlarmSchedule When the alarm may be raised; outside of it the alarm is evaluated and suppressed.
 type AlarmSchedule struct {
-	// Days On which days it begins; none is every day.
+	// Days Days on which the schedule begins; empty is every day.
 	Days []Weekday `json:"days,omitempty"`
 
-	// From When it begins.
+	// From Time of day at which it begins.
 	From string `json:"from"`
 
-	// To When it ends: on the next day if that is not after `from`.
+	// To Time of day at which it ends: on the next day when it is not after `from`.
 	To string `json:"to"`
 
 	// Zone IANA name of a time zone, such as Europe/Rome.
 	Zone string `json:"zone"`
 }
 
-// AlarmShelveRequest defines model for AlarmShelveRequest.
+// AlarmShelveRequest How long to shelve the alarm, and why.
 type AlarmShelveRequest struct {
-	// Comment Why. Goes into the journal, on one line.
-	Comment string `json:"comment"`
+	// Comment Recorded in the alarm log; one line of 1 to 1,000 characters that is not blank.
+	Comment RequiredComment `json:"comment"`
 
-	// Minutes How long, at most 8 hours. Required unless `one_shot` is set, which alone is 8 hours.
-	Minutes *int `json:"minutes,omitempty"`
+	// DurationSeconds How long in seconds, at most 28,800 (8 hours). Required unless `one_shot` is true, which
+	// alone means 8 hours.
+	DurationSeconds *int `json:"duration_seconds,omitempty"`
 
-	// OneShot Also ends when the alarm clears.
+	// OneShot When true, shelving also ends when the alarm clears.
 	OneShot *bool `json:"one_shot,omitempty"`
 
-	// StateVersion The `state_version` that was seen; 409 when it is another now.
-	StateVersion *int64 `json:"state_version,omitempty"`
+	// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+	StateVersion *StateVersion `json:"state_version,omitempty"`
 }
 
-// AlarmSimulationEvent defines model for AlarmSimulationEvent.
+// AlarmSimulationEvent An event that the rule would have caused.
 type AlarmSimulationEvent struct {
-	// After The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
+	// After State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
 	After AlarmState `json:"after"`
-	At    time.Time  `json:"at"`
 
-	// Before The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
-	Before  AlarmState `json:"before"`
-	Comment string     `json:"comment"`
+	// At When it happened.
+	At time.Time `json:"at"`
 
-	// Kind What happened to an alarm.
+	// Before State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
+	Before AlarmState `json:"before"`
+
+	// Comment Comment of the user or the server; empty when there is none.
+	Comment string `json:"comment"`
+
+	// Kind What happened to an alarm. More kinds may be added.
 	Kind AlarmEventKind `json:"kind"`
 
-	// Level The limit, such as high_high; empty when there is none.
-	Level   string `json:"level"`
+	// Level The limit, such as `high_high`; empty when there is none.
+	Level string `json:"level"`
+
+	// Message Text of the rule's `message`, filled in.
 	Message string `json:"message"`
 
-	// Notice People would have been told.
-	Notice     bool  `json:"notice"`
+	// Notice True when notifications would have been sent.
+	Notice bool `json:"notice"`
+
+	// Occurrence Number of the alarm's occurrence.
 	Occurrence int64 `json:"occurrence"`
 
-	// Quiet For the journal only: the alarm is shelved, suppressed or out of service.
+	// Quiet True when the alarm is shelved, suppressed or out of service; such events are only
+	// logged.
 	Quiet bool `json:"quiet"`
 
-	// Severity How bad it is.
-	Severity Severity                   `json:"severity"`
-	Value    nullable.Nullable[float64] `json:"value"`
+	// Severity Severity of an alarm, highest first.
+	Severity Severity `json:"severity"`
+
+	// Value Value in the sensor's unit; null when there is none.
+	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// AlarmSimulationRequest defines model for AlarmSimulationRequest.
+// AlarmSimulationRequest A rule, and the range of stored readings to evaluate it on.
 type AlarmSimulationRequest struct {
-	// End After `start` and at most 31 days later.
+	// End End of the range, after `start` and at most 31 days later.
 	End time.Time `json:"end"`
 
-	// Rule What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
-	// required by it and refused with any other:
+	// Rule What an alarm evaluates. Each kind but `bad_quality` has settings of its own, which that
+	// kind requires and every other kind refuses:
 	//
-	// | kind | member | in breach while |
+	// | kind | settings | condition is true while |
 	// |---|---|---|
-	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
-	// | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+	// | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low` |
+	// | `outside_range` | `range` | the value is below `low` or above `high` |
 	// | `inside_range` | `range` | the value is from `low` to `high`, both included |
-	// | `rate` | `rate` | the value moves by more than `limit` per `per` |
-	// | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
-	// | `no_data` | `no_data_after_ms` | no reading has come for so long |
+	// | `rate` | `rate` | the value changes by more than `limit` per `per` |
+	// | `deviation` | `deviation` | the value is more than `limit` from a setpoint or another sensor |
+	// | `no_data` | `no_data_after_ms` | no reading has arrived for that long |
 	// | `bad_quality` | none | the newest reading is of bad quality |
 	// | `expression` | `expression` | its text is true |
 	//
-	// **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
-	// of effective time. One that is not newer than the newest of its sensor is late and changes
-	// nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
-	// compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
-	// come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
-	// any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
-	// raise; it ends a breach only with `ignore_uncertain`.
+	// A value equal to a limit is not beyond it.
 	//
-	// **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+	// **Which readings count.** Each stored reading of the rule's sensors is evaluated once, in
+	// order of effective time: the earlier of timestamp and received time. A reading that is not
+	// newer than the newest of its sensor is late and changes nothing. A reading of bad quality,
+	// or of uncertain quality with `ignore_uncertain`, is not compared: it neither raises nor
+	// clears, on-delay and `min_samples` continue as if it had not arrived, an off-delay begins
+	// again, and it is not part of a rate. For `no_data` a reading of any quality is a sign of
+	// life. For `bad_quality` a reading of uncertain quality does not raise; it ends the condition
+	// only with `ignore_uncertain`.
+	//
+	// **Raise and clear.** The alarm is raised when the condition has held for `on_delay_ms` and
 	// for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
-	// when that is over. It is cleared when a breach, with the deadband, has been left for
-	// `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
-	// the first reading that said so; at the very instant when a delay is over the reading of that
-	// instant decides. With both 0 the reading itself raises and clears.
+	// when the delay is over. It is cleared when the condition, with the deadband, has been false
+	// for `off_delay_ms`. Both delays count from the effective time of the first reading that said
+	// so; at the very instant at which a delay is over, the reading of that instant decides. With
+	// both delays 0, the reading itself raises and clears.
 	//
 	// **Several limits** are one alarm, whose level is the outermost limit that the value is
-	// beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
-	// unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
-	// one side to the other ends the occurrence and begins another: without delays both at that
-	// reading, `cleared` first. With delays each side waits for its own; when the new side is due
-	// first it is `raised` as the next occurrence and the one before ends without `cleared`.
+	// beyond; each limit has its own on-delay. Further out is `escalated` and unacknowledged
+	// again; further in is `deescalated` after the off-delay. A value that moves from one side to
+	// the other ends the occurrence and begins another: without delays both at that reading,
+	// `cleared` first. With delays each side waits for its own; when the new side is due first it
+	// is `raised` as the next occurrence, and the one before ends without `cleared`.
 	Rule AlarmRule `json:"rule"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 
-	// Start Readings from here on are judged; the newest before it is only seen.
+	// Start Readings from this instant on are evaluated; the newest one before it is only known.
 	Start time.Time `json:"start"`
 }
 
-// AlarmSimulationResult defines model for AlarmSimulationResult.
+// AlarmSimulationResult What the rule would have done.
 type AlarmSimulationResult struct {
+	// Events The events, oldest first.
 	Events []AlarmSimulationEvent `json:"events"`
 
-	// Readings How many were looked at.
+	// Readings Number of readings evaluated.
 	Readings int `json:"readings"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
+	// State State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
 	State AlarmState `json:"state"`
 
-	// Truncated There were more than 10,000 events; the first are here.
+	// Truncated True when there were more than 10,000 events; the first ones are listed.
 	Truncated bool `json:"truncated"`
 }
 
-// AlarmSort Order of a list of alarms.
+// AlarmSort Order of alarms: `severity` lists the highest first and, within one severity, the newest
+// state first.
 type AlarmSort string
 
-// AlarmState The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-// is judged on the current values, and `no_data` is counted from then.
+// AlarmState State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+// in use again it is evaluated on the current values, and `no_data` counts from then.
 type AlarmState string
 
-// AlarmUpdate defines model for AlarmUpdate.
+// AlarmUpdate Changes of an alarm.
 type AlarmUpdate struct {
-	// Rule Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+	// Rule Changes of a rule; members that are absent keep their value. `deadband` and `schedule` are
 	// removed by null. An object or array that is given replaces the one before as a whole. The
-	// rule that results is validated as a whole. With another `kind`, the settings of the old kind
-	// are removed, and those of the new kind have to be given.
+	// resulting rule is validated as a whole. With another `kind`, the settings of the old kind
+	// are removed, and those of the new kind must be given.
 	Rule AlarmRuleUpdate `json:"rule"`
 }
 
-// ConnectionStatus Whether the service is there, in one word for simple checks; `dependencies` has the details.
-// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+// Comment Recorded in the alarm log; one line of at most 1,000 characters.
+type Comment = string
+
+// ConnectionStatus Whether the service is available, in one word for simple checks; `dependencies` has the
+// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
 // `connected` as long as that works.
 type ConnectionStatus string
 
-// Coverage The part of the range that is answered for.
+// Coverage The part of the requested range that the answer covers.
 type Coverage struct {
-	End   time.Time `json:"end"`
+	// End End of the range, not included.
+	End time.Time `json:"end"`
+
+	// Start Start of the range.
 	Start time.Time `json:"start"`
 }
 
-// Credential defines model for Credential.
+// Credential A secret of a gateway, without the secret itself.
 type Credential struct {
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// LastUsedAt When a connection was last made with it.
+	// LastUsedAt When a connection was last opened with it; null if never.
 	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
 }
 
-// CredentialWithSecret Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
+// CredentialWithSecret A new credential with its secret.
+//
+// Example: {"client_id":"press-line-1","created_at":"2026-01-02T03:04:05.678900Z","id":3,"revoked_id":null,"secret":"gw_…","username":"press-line-1"}
 type CredentialWithSecret struct {
-	// ClientID MQTT client id: the gateway's key, or the key, a colon and whatever tells its
-	// connections apart.
-	ClientID  string    `json:"client_id"`
+	// ClientID MQTT client id: the gateway's key, optionally followed by a colon and a suffix that
+	// tells its connections apart.
+	ClientID string `json:"client_id"`
+
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// RevokedID The credential that this one pushed out, if any.
+	// RevokedID Id of the oldest credential, which this one revoked; null if none.
 	RevokedID nullable.Nullable[int64] `json:"revoked_id"`
 
-	// Secret MQTT password, 256 random bits. It is not shown again.
+	// Secret MQTT password of 256 random bits. It is not shown again.
 	Secret string `json:"secret"`
 
 	// Username MQTT user name: the gateway's key.
 	Username string `json:"username"`
 }
 
-// DataSource What the answer was computed from: the readings, or rollups of minutes or hours of them,
-// with readings where no rollup is whole yet; the figures are the same.
+// DataSource What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+// readings where no rollup is complete. The figures are the same.
 type DataSource string
 
-// DeletionResult defines model for DeletionResult.
+// DeletionResult What was deleted, or would be with `dry_run`.
 type DeletionResult struct {
-	// Alarms How many alarms.
+	// Alarms Number of alarms.
 	Alarms int `json:"alarms"`
 
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
-	// FirstReadingAt Time of the oldest reading that goes; null if there is none.
+	// FirstReadingAt Timestamp of the oldest of these readings; null when there are none.
 	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
 
-	// Gateways How many gateways.
+	// Gateways Number of gateways.
 	Gateways int `json:"gateways"`
 
-	// LastReadingAt Time of the newest.
+	// LastReadingAt Timestamp of the newest of these readings; null when there are none.
 	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
 
-	// Sensors How many sensors.
+	// Sensors Number of sensors.
 	Sensors int `json:"sensors"`
 }
 
-// Dependency defines model for Dependency.
+// Dependency A part that the service depends on.
 type Dependency struct {
-	// Detail What it is, or what is wrong, or whose promise an acknowledgement is.
+	// Detail What it is, what is wrong, or whose promise an acknowledgement is.
 	Detail string `json:"detail"`
 
-	// Kind Part of this process and its children, or a service of its own.
+	// Kind `embedded` is part of this process and its children, `external` a service of its own.
 	Kind DependencyKind `json:"kind"`
 
-	// LatencyMs How long the check took.
+	// LatencyMs Duration of the check in milliseconds.
 	LatencyMs float64 `json:"latency_ms"`
 
-	// Name Ingest is down while a message waits for more than 30 s to be stored.
+	// Name Name of the dependency. `ingest` is down while a message has waited for more than 30 s
+	// to be stored.
 	Name DependencyName `json:"name"`
 
-	// Required Whether the service is of use without it.
-	Required bool            `json:"required"`
-	State    DependencyState `json:"state"`
+	// Required Whether the service needs it.
+	Required bool `json:"required"`
+
+	// State Whether it works.
+	State DependencyState `json:"state"`
 }
 
-// DependencyKind Part of this process and its children, or a service of its own.
+// DependencyKind `embedded` is part of this process and its children, `external` a service of its own.
 type DependencyKind string
 
-// DependencyName Ingest is down while a message waits for more than 30 s to be stored.
+// DependencyName Name of the dependency. `ingest` is down while a message has waited for more than 30 s
+// to be stored.
 type DependencyName string
 
-// DependencyState defines model for Dependency.State.
+// DependencyState Whether it works.
 type DependencyState string
 
-// Direction Which way a change or a deviation counts; absent is both.
+// Direction Which direction counts; both when absent.
 type Direction string
 
-// DownsampledReading defines model for DownsampledReading.
+// DownsampledReading A chosen reading.
 type DownsampledReading struct {
-	// Quality How far a value can be trusted, as in OPC UA.
+	// Quality Quality of a value, after OPC UA.
 	Quality Quality `json:"quality"`
 
-	// Timestamp When it was measured, by the gateway's clock.
+	// Timestamp When the value was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
 
-	// Value Value in the sensor's unit.
+	// Value Value in the sensor's unit; null when there is none.
 	Value float64 `json:"value"`
 }
 
-// DownsampledReadings Example: {"method":"minmax","series":[{"readings":[{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}],"sensor_id":1}],"source":"raw"}
+// DownsampledReadings Readings chosen to draw like all readings of the range.
+//
+// Example: {"method":"minmax","series":[{"readings":[{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}],"sensor_id":1}],"source":"raw"}
 type DownsampledReadings struct {
-	// Method How readings are chosen that draw like all of them.
+	// Method `minmax` chooses the extremes of equal spans; `lttb` chooses those of them that span the
+	// largest triangles.
 	Method DownsamplingMethod `json:"method"`
 
 	// Series One series per sensor asked for, in order of id.
 	Series []DownsampledSeries `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
-	// with readings where no rollup is whole yet; the figures are the same.
+	// Source What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+	// readings where no rollup is complete. The figures are the same.
 	Source DataSource `json:"source"`
 }
 
-// DownsampledSeries defines model for DownsampledSeries.
+// DownsampledSeries The chosen readings of one sensor.
 type DownsampledSeries struct {
 	// Readings The chosen readings, oldest first.
 	Readings []DownsampledReading `json:"readings"`
 
-	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	// Sensor Key, name and unit of a sensor; present with `include=sensor`.
 	//
 	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
 	Sensor *SensorSummary `json:"sensor,omitempty"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// DownsamplingMethod How readings are chosen that draw like all of them.
+// DownsamplingMethod `minmax` chooses the extremes of equal spans; `lttb` chooses those of them that span the
+// largest triangles.
 type DownsamplingMethod string
 
-// Email defines model for Email.
+// Email E-mail address of the user.
 type Email = string
 
-// ExpiringPartition A partition, or a part of a long one, from which readings will go.
+// ExpiringPartition A partition, or part of a long one, whose readings retention will remove.
 //
 // Example: {"bytes":7257600,"end":"2026-01-02T00:00:00.000000Z","is_dropped":false,"partition":"sensor_data_20260101","readings":86400,"sensors":[{"readings":86400,"retention_seconds":2592000,"sensor_id":1}],"start":"2026-01-01T00:00:00.000000Z"}
 type ExpiringPartition struct {
-	// Bytes Their room on disk, exact for a whole partition, else an estimate. What is deleted makes
-	// room for others and does not shrink the disk's use.
+	// Bytes Size on disk of these readings in bytes, exact for a whole partition and estimated
+	// otherwise. Deleted readings make room for new ones but do not shrink the files.
 	Bytes nullable.Nullable[int64] `json:"bytes"`
 
-	// End And before this one.
+	// End End of that range, not included.
 	End time.Time `json:"end"`
 
-	// IsDropped Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of
-	// others stay.
+	// IsDropped True when the whole partition is dropped. Otherwise the readings of `sensors` are
+	// deleted and others stay.
 	IsDropped bool `json:"is_dropped"`
 
-	// Partition Its name in the database.
+	// Partition Name of the table.
 	Partition string `json:"partition"`
 
-	// Readings How many readings go; an estimate. Null when there are no rollups to tell.
+	// Readings Estimated number of readings that will be removed; null when there are no rollups to
+	// count by.
 	Readings nullable.Nullable[int64] `json:"readings"`
 
-	// Sensors Those whose readings go, in order of id.
+	// Sensors The sensors whose readings will be removed, in order of id.
 	Sensors []ExpiringSensor `json:"sensors"`
 
-	// Start Readings from this instant on go.
+	// Start Start of the range whose readings are removed.
 	Start time.Time `json:"start"`
 }
 
-// ExpiringSensor defines model for ExpiringSensor.
+// ExpiringSensor A sensor whose readings in a partition will be removed.
 type ExpiringSensor struct {
-	// Readings How many go, from the rollups: late ones of the last minute may not be counted. Null
-	// when there are none.
+	// Readings Number of readings, counted by rollups: late readings of the last minute may be missing.
+	// Null without rollups.
 	Readings nullable.Nullable[int64] `json:"readings"`
 
-	// RetentionSeconds For how long its readings are kept, by its own `retention_days` or by default.
+	// RetentionSeconds Retention of the sensor in seconds, by its own `retention_days` or the server's default.
 	RetentionSeconds int64 `json:"retention_seconds"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// ExportFormat Format of an exported file.
+// ExportFormat File format of an export.
 type ExportFormat string
 
-// FieldError defines model for FieldError.
+// FieldError A faulty field of the request.
 type FieldError struct {
-	// Field Name of the parameter, or path of the member (`readings.3.value`).
-	Field  string `json:"field"`
+	// Field Name of the parameter, or path of the member such as `readings[3].value`.
+	Field string `json:"field"`
+
+	// Reason What is wrong, and what would be right.
 	Reason string `json:"reason"`
 }
 
-// Gateway Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Gateway A device or program that publishes readings.
+//
+// Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Gateway struct {
-	// ClockSkewMs Its clock minus ours, from the timestamp of its last `online` status message that was
-	// neither a will nor retained; null if unknown.
+	// ClockSkewMs The gateway's clock minus the server's, in milliseconds, from the timestamp of its last
+	// `online` status message that was neither a will nor retained; null if unknown.
 	ClockSkewMs nullable.Nullable[int64] `json:"clock_skew_ms"`
-	CreatedAt   time.Time                `json:"created_at"`
 
-	// ID An id given by the server.
+	// CreatedAt When it was created.
+	CreatedAt time.Time `json:"created_at"`
+
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its connections and messages, and suppresses the alarms that look at its
-	// sensors.
+	// IsActive When false, the connections and messages of the gateway are refused and alarms on its
+	// sensors are suppressed.
 	IsActive bool `json:"is_active"`
 
-	// IsSystem True of the server's own gateway, `oei-ms`: its sensors are what the server watches of
-	// itself and of the other gateways. Nobody else publishes for it, and it cannot be
-	// deleted.
+	// IsSystem True for the server's own gateway, `oei-ms`, whose sensors monitor the server and the
+	// other gateways. No other client publishes for it, and it cannot be deleted.
 	IsSystem bool `json:"is_system"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key Key `json:"key"`
 
-	// LastSeenAt When it last sent anything, within 5 s; null if never.
+	// LastSeenAt When the gateway last sent anything, exact to 5 seconds; null if never.
 	LastSeenAt nullable.Nullable[time.Time] `json:"last_seen_at"`
 
-	// Location Where it stands.
+	// Location Where the gateway or sensor is installed.
 	Location Location `json:"location"`
 
-	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
+	// Metadata Additional data of the gateway, at most 16,384 bytes of JSON.
 	Metadata Metadata `json:"metadata"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
-	// server.
+	// Status Presence of the gateway: `unknown` until it is first seen and after a restart of the server.
 	Status GatewayStatus `json:"status"`
 
 	// UpdatedAt When its description was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// GatewayCreate defines model for GatewayCreate.
+// GatewayCreate A gateway to create.
 type GatewayCreate struct {
+	// IsActive Whether it is in use.
 	IsActive *bool `json:"is_active,omitempty"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
 
-	// Location Where it stands.
+	// Location Where the gateway or sensor is installed.
 	Location *Location `json:"location,omitempty"`
 
-	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
+	// Metadata Additional data of the gateway, at most 16,384 bytes of JSON.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 }
 
-// GatewayStatus Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
-// server.
+// GatewayStatus Presence of the gateway: `unknown` until it is first seen and after a restart of the server.
 type GatewayStatus string
 
-// GatewayUpdate defines model for GatewayUpdate.
+// GatewayUpdate Changes of a gateway; members that are absent keep their value.
 type GatewayUpdate struct {
+	// IsActive Whether it is in use.
 	IsActive *bool `json:"is_active,omitempty"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
 
-	// Location Where it stands.
+	// Location Where the gateway or sensor is installed.
 	Location *Location `json:"location,omitempty"`
 
-	// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
+	// Metadata Additional data of the gateway, at most 16,384 bytes of JSON.
 	Metadata *Metadata `json:"metadata,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name *Name `json:"name,omitempty"`
 }
 
-// Health Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
+// Health State of the service and its dependencies.
+//
+// Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
 type Health struct {
-	// Database Whether the service is there, in one word for simple checks; `dependencies` has the details.
-	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// Database Whether the service is available, in one word for simple checks; `dependencies` has the
+	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
 	// `connected` as long as that works.
-	Database     ConnectionStatus `json:"database"`
-	Dependencies []Dependency     `json:"dependencies"`
+	Database ConnectionStatus `json:"database"`
 
-	// Mqtt Whether the service is there, in one word for simple checks; `dependencies` has the details.
-	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// Dependencies State of each dependency.
+	Dependencies []Dependency `json:"dependencies"`
+
+	// Mqtt Whether the service is available, in one word for simple checks; `dependencies` has the
+	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
 	// `connected` as long as that works.
 	Mqtt ConnectionStatus `json:"mqtt"`
 
-	// Redis Whether the service is there, in one word for simple checks; `dependencies` has the details.
-	// A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+	// Redis Whether the service is available, in one word for simple checks; `dependencies` has the
+	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
 	// `connected` as long as that works.
-	Redis  ConnectionStatus `json:"redis"`
-	Status HealthStatus     `json:"status"`
+	Redis ConnectionStatus `json:"redis"`
 
-	// Timestamp Time of the answer.
-	Timestamp     time.Time `json:"timestamp"`
-	UptimeSeconds int64     `json:"uptime_seconds"`
-	Version       string    `json:"version"`
+	// Status `healthy`, `degraded` when something that is not required is down, or `down`.
+	Status HealthStatus `json:"status"`
+
+	// Timestamp When this was computed.
+	Timestamp time.Time `json:"timestamp"`
+
+	// UptimeSeconds Seconds since the start.
+	UptimeSeconds int64 `json:"uptime_seconds"`
+
+	// Version Version of the program.
+	Version string `json:"version"`
 }
 
-// HealthStatus defines model for Health.Status.
+// HealthStatus `healthy`, `degraded` when something that is not required is down, or `down`.
 type HealthStatus string
 
-// History Example: {"coverage":{"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"},"interval":"1h","next":null,"series":[{"points":[{"avg":21.5,"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"}],"sensor_id":1}],"source":"raw","timezone":"UTC"}
+// History Aggregates of sensors in buckets.
+//
+// Example: {"coverage":{"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"},"interval":"1h","next":null,"series":[{"points":[{"avg":21.5,"end":"2026-01-02T01:00:00.000000Z","start":"2026-01-02T00:00:00.000000Z"}],"sensor_id":1}],"source":"raw","timezone":"UTC"}
 type History struct {
-	// Coverage The part of the range that is answered for.
+	// Coverage The part of the requested range that the answer covers.
 	Coverage Coverage `json:"coverage"`
 
-	// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+	// Interval Width of a bucket; `1w` is an ISO week and `1mo` a calendar month.
 	Interval Interval `json:"interval"`
 
-	// Next The `start` to go on with; null when the range is covered.
+	// Next The `start` with which to continue; null when the range is covered.
 	Next nullable.Nullable[time.Time] `json:"next"`
 
-	// Series One for each sensor asked for, in order of id.
+	// Series One series per sensor asked for, in order of id.
 	Series []HistorySeries `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
-	// with readings where no rollup is whole yet; the figures are the same.
-	Source   DataSource `json:"source"`
-	Timezone string     `json:"timezone"`
+	// Source What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+	// readings where no rollup is complete. The figures are the same.
+	Source DataSource `json:"source"`
+
+	// Timezone Time zone of the buckets.
+	Timezone string `json:"timezone"`
 }
 
-// HistoryColumns With `format=columns`, the members of the points, each a list of the same length.
+// HistoryColumns The members of the buckets as lists of equal length; present with `format=columns`.
 type HistoryColumns struct {
-	Avg             []nullable.Nullable[float64] `json:"avg,omitempty"`
-	Count           []nullable.Nullable[float64] `json:"count,omitempty"`
-	Delta           []nullable.Nullable[float64] `json:"delta,omitempty"`
-	End             []time.Time                  `json:"end"`
-	First           []nullable.Nullable[float64] `json:"first,omitempty"`
-	Last            []nullable.Nullable[float64] `json:"last,omitempty"`
-	Max             []nullable.Nullable[float64] `json:"max,omitempty"`
-	Min             []nullable.Nullable[float64] `json:"min,omitempty"`
-	PercentGood     []nullable.Nullable[float64] `json:"percent_good,omitempty"`
-	Start           []time.Time                  `json:"start"`
-	Stddev          []nullable.Nullable[float64] `json:"stddev,omitempty"`
-	Sum             []nullable.Nullable[float64] `json:"sum,omitempty"`
+	// Avg Mean of the values, per bucket.
+	Avg []nullable.Nullable[float64] `json:"avg,omitempty"`
+
+	// Count Number of readings of any quality, per bucket.
+	Count []nullable.Nullable[float64] `json:"count,omitempty"`
+
+	// Delta `last` minus `first`, per bucket.
+	Delta []nullable.Nullable[float64] `json:"delta,omitempty"`
+
+	// End End of each bucket, not included.
+	End []time.Time `json:"end"`
+
+	// First Oldest value, per bucket.
+	First []nullable.Nullable[float64] `json:"first,omitempty"`
+
+	// Last Newest value, per bucket.
+	Last []nullable.Nullable[float64] `json:"last,omitempty"`
+
+	// Max Largest value, per bucket.
+	Max []nullable.Nullable[float64] `json:"max,omitempty"`
+
+	// Min Smallest value, per bucket.
+	Min []nullable.Nullable[float64] `json:"min,omitempty"`
+
+	// PercentGood Percentage of readings of good quality, 0 to 100, per bucket.
+	PercentGood []nullable.Nullable[float64] `json:"percent_good,omitempty"`
+
+	// Start Start of each bucket.
+	Start []time.Time `json:"start"`
+
+	// Stddev Sample standard deviation, per bucket; null with fewer than two values.
+	Stddev []nullable.Nullable[float64] `json:"stddev,omitempty"`
+
+	// Sum Sum of the values, per bucket.
+	Sum []nullable.Nullable[float64] `json:"sum,omitempty"`
+
+	// TimeWeightedAvg Mean weighted by how long each value held, per bucket.
 	TimeWeightedAvg []nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
 }
 
-// HistoryFill What stands in buckets without readings.
+// HistoryFill What stands in a bucket without readings: `none` omits the bucket, `null` has no values,
+// `previous` repeats the values of the bucket before, `linear` interpolates between the
+// neighbours. `count` is then 0 and `percent_good` null.
 type HistoryFill string
 
-// HistoryPoint A bucket, with what was asked for.
+// HistoryPoint A bucket, with the aggregates that were asked for.
 type HistoryPoint struct {
-	Avg             nullable.Nullable[float64] `json:"avg,omitempty"`
-	Count           nullable.Nullable[float64] `json:"count,omitempty"`
-	Delta           nullable.Nullable[float64] `json:"delta,omitempty"`
-	End             time.Time                  `json:"end"`
-	First           nullable.Nullable[float64] `json:"first,omitempty"`
-	Last            nullable.Nullable[float64] `json:"last,omitempty"`
-	Max             nullable.Nullable[float64] `json:"max,omitempty"`
-	Min             nullable.Nullable[float64] `json:"min,omitempty"`
-	PercentGood     nullable.Nullable[float64] `json:"percent_good,omitempty"`
-	Start           time.Time                  `json:"start"`
-	Stddev          nullable.Nullable[float64] `json:"stddev,omitempty"`
-	Sum             nullable.Nullable[float64] `json:"sum,omitempty"`
+	// Avg Mean of the values.
+	Avg nullable.Nullable[float64] `json:"avg,omitempty"`
+
+	// Count Number of readings of any quality.
+	Count nullable.Nullable[float64] `json:"count,omitempty"`
+
+	// Delta `last` minus `first`.
+	Delta nullable.Nullable[float64] `json:"delta,omitempty"`
+
+	// End End of the bucket, not included.
+	End time.Time `json:"end"`
+
+	// First Oldest value.
+	First nullable.Nullable[float64] `json:"first,omitempty"`
+
+	// Last Newest value.
+	Last nullable.Nullable[float64] `json:"last,omitempty"`
+
+	// Max Largest value.
+	Max nullable.Nullable[float64] `json:"max,omitempty"`
+
+	// Min Smallest value.
+	Min nullable.Nullable[float64] `json:"min,omitempty"`
+
+	// PercentGood Percentage of readings of good quality, 0 to 100.
+	PercentGood nullable.Nullable[float64] `json:"percent_good,omitempty"`
+
+	// Start Start of the bucket.
+	Start time.Time `json:"start"`
+
+	// Stddev Sample standard deviation; null with fewer than two values.
+	Stddev nullable.Nullable[float64] `json:"stddev,omitempty"`
+
+	// Sum Sum of the values.
+	Sum nullable.Nullable[float64] `json:"sum,omitempty"`
+
+	// TimeWeightedAvg Mean weighted by how long each value held.
 	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg,omitempty"`
 }
 
-// HistorySeries defines model for HistorySeries.
+// HistorySeries The buckets of one sensor, in `points` or `columns`, as `format` asks.
 type HistorySeries struct {
-	// Columns With `format=columns`, the members of the points, each a list of the same length.
+	// Columns The members of the buckets as lists of equal length; present with `format=columns`.
 	Columns *HistoryColumns `json:"columns,omitempty"`
 
-	// Points With `format=rows`, in order of time.
+	// Points The buckets in order of time; present with `format=rows`.
 	Points []HistoryPoint `json:"points,omitempty"`
 
-	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	// Sensor Key, name and unit of a sensor; present with `include=sensor`.
 	//
 	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
 	Sensor *SensorSummary `json:"sensor,omitempty"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// ID An id given by the server.
+// ID Identifier that the server assigned.
 type ID = int64
 
-// IncludedMember What is added to each item of an answer.
+// IncludedMember Member to add to each item of an answer.
 type IncludedMember string
 
-// Interval Width of a bucket; a week is the ISO week, and `1mo` the month.
+// Interval Width of a bucket; `1w` is an ISO week and `1mo` a calendar month.
 type Interval string
 
-// IntervalStatistics defines model for IntervalStatistics.
+// IntervalStatistics Statistics of one interval, or of the whole range.
 type IntervalStatistics struct {
+	// Avg Mean of the values.
 	Avg nullable.Nullable[float64] `json:"avg"`
 
-	// Count All readings.
-	Count int64                      `json:"count"`
-	Delta nullable.Nullable[float64] `json:"delta"`
-	End   time.Time                  `json:"end"`
+	// Count Number of readings of any quality.
+	Count int64 `json:"count"`
 
-	// First A value and when it was measured; null without values.
+	// Delta `last` minus `first`.
+	Delta nullable.Nullable[float64] `json:"delta"`
+
+	// End End of the interval, not included.
+	End time.Time `json:"end"`
+
+	// First A value and when it was measured; null when there are no values.
 	First nullable.Nullable[TimedValue] `json:"first"`
 
-	// Gaps Pauses longer than `gap_seconds`.
+	// Gaps Number of gaps longer than `gap_seconds`.
 	Gaps int64 `json:"gaps"`
 
-	// Last A value and when it was measured; null without values.
+	// Last A value and when it was measured; null when there are no values.
 	Last nullable.Nullable[TimedValue] `json:"last"`
 
-	// LongestGapSeconds The longest of them; 0 if there is none.
-	LongestGapSeconds float64                    `json:"longest_gap_seconds"`
-	Max               nullable.Nullable[float64] `json:"max"`
-	Min               nullable.Nullable[float64] `json:"min"`
-	PercentGood       float64                    `json:"percent_good"`
+	// LongestGapSeconds Length of the longest gap in seconds; 0 when there is none.
+	LongestGapSeconds float64 `json:"longest_gap_seconds"`
 
-	// Percentiles By name, such as `p50`; empty without values.
+	// Max Largest value.
+	Max nullable.Nullable[float64] `json:"max"`
+
+	// Min Smallest value.
+	Min nullable.Nullable[float64] `json:"min"`
+
+	// PercentGood Percentage of readings of good quality, 0 to 100.
+	PercentGood float64 `json:"percent_good"`
+
+	// Percentiles Values in the sensor's unit by percentile, such as `p50`; empty when there are no values.
 	Percentiles Percentiles `json:"percentiles"`
 
-	// Rate Readings a second of the part of the range that is in the interval.
-	Rate            float64                    `json:"rate"`
-	Start           time.Time                  `json:"start"`
-	Stddev          nullable.Nullable[float64] `json:"stddev"`
-	Sum             nullable.Nullable[float64] `json:"sum"`
+	// Rate Readings per second, in the part of the range within the interval.
+	Rate float64 `json:"rate"`
+
+	// Start Start of the interval.
+	Start time.Time `json:"start"`
+
+	// Stddev Sample standard deviation; null with fewer than two values.
+	Stddev nullable.Nullable[float64] `json:"stddev"`
+
+	// Sum Sum of the values.
+	Sum nullable.Nullable[float64] `json:"sum"`
+
+	// TimeWeightedAvg Mean weighted by how long each value held.
 	TimeWeightedAvg nullable.Nullable[float64] `json:"time_weighted_avg"`
 
-	// Usable Those of good or uncertain quality with a value; the figures are of these.
+	// Usable Number of readings with a value and of good or uncertain quality; the other figures are
+	// about these.
 	Usable int64 `json:"usable"`
 }
 
 // Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-// more, so that a key is never taken for an id, which has 10 at most.
+// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 //
 // Example: press-line-1
 type Key = string
 
-// LatestReading Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
+// LatestReading The newest reading of a sensor, with its age.
+//
+// Example: {"age_seconds":1.25,"gateway_id":1,"is_stale":false,"quality":"good","received_at":"2026-01-02T03:04:05.690123Z","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type LatestReading struct {
-	// AgeSeconds From its effective time, the earlier of `timestamp` and `received_at`, to now by the
-	// server's clock.
+	// AgeSeconds Seconds from the effective time, the earlier of `timestamp` and `received_at`, to now by
+	// the server's clock.
 	AgeSeconds float64 `json:"age_seconds"`
 
-	// GatewayID An id given by the server.
+	// GatewayID Identifier that the server assigned.
 	GatewayID ID `json:"gateway_id"`
 
-	// IsStale Whether it is older than `stale_after`.
+	// IsStale True when it is older than `stale_after_seconds`.
 	IsStale bool `json:"is_stale"`
 
-	// Quality How far a value can be trusted, as in OPC UA.
+	// Quality Quality of a value, after OPC UA.
 	Quality Quality `json:"quality"`
 
-	// ReceivedAt When it arrived here.
+	// ReceivedAt When the server received it.
 	ReceivedAt time.Time `json:"received_at"`
 
-	// Sensor With `include=sensor`, the sensor's key, name and unit.
+	// Sensor Key, name and unit of a sensor; present with `include=sensor`.
 	//
 	// Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
 	Sensor *SensorSummary `json:"sensor,omitempty"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 
-	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
+	// StatusCode OPC UA status code that the gateway sent or that a check of the server set.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured, by the device's clock.
+	// Timestamp When the value was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
 
-	// Value In the sensor's unit; null when the device had none.
+	// Value Value in the sensor's unit; null when the gateway had none.
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// Liveness defines model for Liveness.
+// Liveness Answer of a process that is alive.
 type Liveness struct {
+	// Status Always `alive`.
 	Status LivenessStatus `json:"status"`
 }
 
-// LivenessStatus defines model for Liveness.Status.
+// LivenessStatus Always `alive`.
 type LivenessStatus string
 
-// Location Where it stands.
+// Location Where the gateway or sensor is installed.
 type Location = string
 
-// LoginForm OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and
-// not used.
+// LoginForm OAuth2 password grant (RFC 6749 section 4.3). Members other than `username` and `password`
+// are accepted and ignored.
 type LoginForm struct {
-	ClientID     *string `json:"client_id,omitempty"`
+	// ClientID Ignored.
+	ClientID *string `json:"client_id,omitempty"`
+
+	// ClientSecret Ignored.
 	ClientSecret *string `json:"client_secret,omitempty"`
 
-	// GrantType Empty is `password`, as forms of documentation pages send it.
+	// GrantType Grant type; an empty one, as documentation pages send it, is `password`.
 	GrantType *LoginFormGrantType `json:"grant_type,omitempty"`
-	Password  string              `json:"password"`
-	Scope     *string             `json:"scope,omitempty"`
-	Username  string              `json:"username"`
-}
 
-// LoginFormGrantType Empty is `password`, as forms of documentation pages send it.
-type LoginFormGrantType string
-
-// LoginRequest defines model for LoginRequest.
-type LoginRequest struct {
+	// Password Password.
 	Password string `json:"password"`
+
+	// Scope Ignored.
+	Scope *string `json:"scope,omitempty"`
+
+	// Username Login name.
 	Username string `json:"username"`
 }
 
-// Metadata Further data of the gateway, up to 16,384 bytes of JSON.
+// LoginFormGrantType Grant type; an empty one, as documentation pages send it, is `password`.
+type LoginFormGrantType string
+
+// LoginRequest Username and password.
+type LoginRequest struct {
+	// Password Password.
+	Password string `json:"password"`
+
+	// Username Login name.
+	Username string `json:"username"`
+}
+
+// Metadata Additional data of the gateway, at most 16,384 bytes of JSON.
 type Metadata map[string]interface{}
 
-// Name A name for people.
+// Name Display name.
 type Name = string
 
-// NewPassword defines model for NewPassword.
+// NewPassword A password of 10 to 256 characters.
 type NewPassword = string
 
-// NotificationChannel defines model for NotificationChannel.
+// NotificationChannel Where notifications are sent.
 type NotificationChannel struct {
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// IsActive False sends nothing.
+	// IsActive When false, nothing is sent.
 	IsActive bool `json:"is_active"`
 
-	// Kind By what way it sends.
+	// Kind How a channel sends.
 	Kind NotificationChannelKind `json:"kind"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// Origin Scheme and host of a webhook, else empty.
+	// Origin Scheme and host of a webhook; empty for other kinds.
 	Origin string `json:"origin"`
 
 	// Recipients E-mail addresses.
 	Recipients Recipients `json:"recipients"`
-	UpdatedAt  time.Time  `json:"updated_at"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// NotificationChannelCreate defines model for NotificationChannelCreate.
+// NotificationChannelCreate A channel to create.
 type NotificationChannelCreate struct {
+	// IsActive When false, nothing is sent.
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Kind By what way it sends.
+	// Kind How a channel sends.
 	Kind NotificationChannelKind `json:"kind"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
 	// Recipients E-mail addresses.
 	Recipients *Recipients `json:"recipients,omitempty"`
 
-	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is never shown again.
 	Secret *WebhookSecret `json:"secret,omitempty"`
 
-	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	// URL Address that a webhook is posted to. It is never shown again, since it may contain a secret.
+	//
 	//
 	// Example: https://hooks.example.com/oei
 	URL *WebhookURL `json:"url,omitempty"`
 }
 
-// NotificationChannelKind By what way it sends.
+// NotificationChannelKind How a channel sends.
 type NotificationChannelKind string
 
-// NotificationChannelUpdate defines model for NotificationChannelUpdate.
+// NotificationChannelUpdate Changes of a channel; members that are absent keep their value.
 type NotificationChannelUpdate struct {
+	// IsActive When false, nothing is sent.
 	IsActive *bool `json:"is_active,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name *Name `json:"name,omitempty"`
 
 	// Recipients E-mail addresses.
 	Recipients *Recipients `json:"recipients,omitempty"`
 
-	// Secret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+	// Secret `whsec_` and 24 to 64 bytes in base64. It is never shown again.
 	Secret *WebhookSecret `json:"secret,omitempty"`
 
-	// URL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+	// URL Address that a webhook is posted to. It is never shown again, since it may contain a secret.
+	//
 	//
 	// Example: https://hooks.example.com/oei
 	URL *WebhookURL `json:"url,omitempty"`
 }
 
-// NotificationChannelWithSecret Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
+// NotificationChannelWithSecret A new channel with the secret of its webhook.
+//
+// Example: {"created_at":"2026-01-02T03:04:05.678900Z","id":1,"is_active":true,"kind":"webhook","name":"Shift lead","origin":"https://hooks.example.com","recipients":[],"secret":"whsec_…","updated_at":"2026-01-02T03:04:05.678900Z"}
 type NotificationChannelWithSecret struct {
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// IsActive False sends nothing.
+	// IsActive When false, nothing is sent.
 	IsActive bool `json:"is_active"`
 
-	// Kind By what way it sends.
+	// Kind How a channel sends.
 	Kind NotificationChannelKind `json:"kind"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// Origin Scheme and host of a webhook, else empty.
+	// Origin Scheme and host of a webhook; empty for other kinds.
 	Origin string `json:"origin"`
 
 	// Recipients E-mail addresses.
 	Recipients Recipients `json:"recipients"`
 
-	// Secret What the webhook is signed with; null for other kinds.
-	Secret    nullable.Nullable[string] `json:"secret"`
-	UpdatedAt time.Time                 `json:"updated_at"`
+	// Secret Key that webhooks are signed with; null for other kinds.
+	Secret nullable.Nullable[string] `json:"secret"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// NotificationDelivery Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+// NotificationDelivery One notification to one channel, with its attempts.
+//
+// Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
 type NotificationDelivery struct {
+	// Attempts Number of attempts so far.
 	Attempts int `json:"attempts"`
 
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
+	// ChannelID Identifier that the server assigned.
+	ChannelID ID `json:"channel_id"`
+
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
-	// viewers and operators.
+	// Detail Result of the last attempt. It may name internal hosts, so it is empty for viewers and
+	// operators.
 	Detail string `json:"detail"`
 
-	// DueAt When it is tried next; null when it is over.
+	// DueAt When the next attempt is due; null when it is final.
 	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
+	// EventCount Number of alarm events in it.
+	EventCount int `json:"event_count"`
 
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	// FinishedAt When it became final; null before.
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+
+	// ID Identifier of the delivery.
+	ID int64 `json:"id"`
+
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key` of a webhook, Message-ID
+	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent.
+	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
+	// `trial` for a test.
 	Kind NotificationDeliveryKind `json:"kind"`
 
-	// RouteID Null for a trial.
+	// RouteID The route; null for a test.
 	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
-	// was delivered, which over MQTT means published; it was given up.
+	// Status `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
+	// being sent; `delivered` was delivered, which over MQTT means published; `failed` was given
+	// up.
 	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationDeliveryKind Why it is sent.
+// NotificationDeliveryKind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
+// `trial` for a test.
 type NotificationDeliveryKind string
 
-// NotificationDeliveryStatus Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
-// was delivered, which over MQTT means published; it was given up.
+// NotificationDeliveryStatus `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
+// being sent; `delivered` was delivered, which over MQTT means published; `failed` was given
+// up.
 type NotificationDeliveryStatus string
 
-// NotificationDeliveryWithEvents defines model for NotificationDeliveryWithEvents.
+// NotificationDeliveryWithEvents A delivery and the events in it.
 type NotificationDeliveryWithEvents struct {
+	// Attempts Number of attempts so far.
 	Attempts int `json:"attempts"`
 
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
+	// ChannelID Identifier that the server assigned.
+	ChannelID ID `json:"channel_id"`
+
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// Detail What the last attempt resulted in. It can name internal hosts, so it is empty for
-	// viewers and operators.
+	// Detail Result of the last attempt. It may name internal hosts, so it is empty for viewers and
+	// operators.
 	Detail string `json:"detail"`
 
-	// DueAt When it is tried next; null when it is over.
+	// DueAt When the next attempt is due; null when it is final.
 	DueAt nullable.Nullable[time.Time] `json:"due_at"`
 
-	// EventCount How many alarm events are in it.
-	EventCount int                          `json:"event_count"`
-	Events     []NotificationEvent          `json:"events"`
-	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
-	ID         int64                        `json:"id"`
+	// EventCount Number of alarm events in it.
+	EventCount int `json:"event_count"`
 
-	// Key The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+	// Events The first 100 events.
+	Events []NotificationEvent `json:"events"`
+
+	// FinishedAt When it became final; null before.
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+
+	// ID Identifier of the delivery.
+	ID int64 `json:"id"`
+
+	// Key The same in every attempt: `webhook-id` and `Idempotency-Key` of a webhook, Message-ID
+	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent.
+	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
+	// `trial` for a test.
 	Kind NotificationDeliveryKind `json:"kind"`
 
-	// RouteID Null for a trial.
+	// RouteID The route; null for a test.
 	RouteID nullable.Nullable[int64] `json:"route_id"`
 
-	// Status Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
-	// was delivered, which over MQTT means published; it was given up.
+	// Status `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
+	// being sent; `delivered` was delivered, which over MQTT means published; `failed` was given
+	// up.
 	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationEvent An alarm event as a receiver gets it.
+// NotificationEvent An alarm event as a notification carries it.
 type NotificationEvent struct {
-	// Alarm Its name.
-	Alarm   string    `json:"alarm"`
-	AlarmID int64     `json:"alarm_id"`
-	At      time.Time `json:"at"`
-	Comment string    `json:"comment"`
+	// Alarm Name of the alarm.
+	Alarm string `json:"alarm"`
 
-	// Epoch Of the database that counts the offsets.
+	// AlarmID Id of the alarm.
+	AlarmID int64 `json:"alarm_id"`
+
+	// At When it happened.
+	At time.Time `json:"at"`
+
+	// Comment Comment of the user or the server; empty when there is none.
+	Comment string `json:"comment"`
+
+	// Epoch Identifies the alarm log; offsets of another epoch are not comparable.
 	Epoch string `json:"epoch"`
 
-	// Gateway Its key.
-	Gateway     string `json:"gateway"`
-	GatewayID   int64  `json:"gateway_id"`
+	// Gateway Key of the gateway.
+	Gateway string `json:"gateway"`
+
+	// GatewayID Id of the gateway.
+	GatewayID int64 `json:"gateway_id"`
+
+	// GatewayName Name of the gateway.
 	GatewayName string `json:"gateway_name"`
 
-	// Kind What happened to an alarm.
+	// Kind What happened to an alarm. More kinds may be added.
 	Kind AlarmEventKind `json:"kind"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
-	Labels     Tags   `json:"labels"`
-	Level      string `json:"level"`
-	Message    string `json:"message"`
-	Occurrence int64  `json:"occurrence"`
-	Offset     int64  `json:"offset"`
+	Labels Tags `json:"labels"`
 
-	// Sensor Its key.
-	Sensor     string `json:"sensor"`
-	SensorID   int64  `json:"sensor_id"`
+	// Level The limit, such as `high_high`; empty when there is none.
+	Level string `json:"level"`
+
+	// Message Text of the rule's `message`, filled in.
+	Message string `json:"message"`
+
+	// Occurrence Number of the alarm's occurrence.
+	Occurrence int64 `json:"occurrence"`
+
+	// Offset Position in the alarm log, without gaps.
+	Offset int64 `json:"offset"`
+
+	// Sensor Key of the sensor.
+	Sensor string `json:"sensor"`
+
+	// SensorID Id of the sensor.
+	SensorID int64 `json:"sensor_id"`
+
+	// SensorName Name of the sensor.
 	SensorName string `json:"sensor_name"`
 
-	// Severity How bad it is.
+	// Severity Severity of an alarm, highest first.
 	Severity Severity `json:"severity"`
 
-	// State The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
-	// outside of its schedule, or that rests, since one of its sensors or a gateway of these is
-	// not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
-	// `comment`. One that rests is not judged and no time of it runs; when all are in use again it
-	// is judged on the current values, and `no_data` is counted from then.
+	// State State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+	// outside of its schedule, or that is not in use because one of its sensors or a gateway of
+	// these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+	// says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+	// in use again it is evaluated on the current values, and `no_data` counts from then.
 	State AlarmState `json:"state"`
 
 	// StateVersion The alarm's `state_version` after the event; an acknowledgement names it.
-	StateVersion int64                      `json:"state_version"`
-	Unit         string                     `json:"unit"`
-	User         string                     `json:"user"`
-	Value        nullable.Nullable[float64] `json:"value"`
+	StateVersion int64 `json:"state_version"`
+
+	// Unit Unit of the value.
+	Unit string `json:"unit"`
+
+	// User User who did it; empty when no user did.
+	User string `json:"user"`
+
+	// Value Value in the sensor's unit; null when there is none.
+	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// NotificationEventKinds What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
-// `faulted`.
+// NotificationEventKinds Event kinds that match; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
 type NotificationEventKinds = []AlarmEventKind
 
-// NotificationLine What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
-// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+// NotificationLine Line for each event in an e-mail, with the placeholders of the subject. Empty is `{at}
+// [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
 type NotificationLine = string
 
-// NotificationRoute defines model for NotificationRoute.
+// NotificationRoute Which events go to which channel.
 type NotificationRoute struct {
-	// ChannelID An id given by the server.
-	ChannelID ID        `json:"channel_id"`
-	CreatedAt time.Time `json:"created_at"`
-
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds int `json:"escalate_seconds"`
-
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
-
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
-	// `faulted`.
-	Events NotificationEventKinds `json:"events"`
-
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-	// gathered.
-	GroupSeconds int `json:"group_seconds"`
-
-	// ID An id given by the server.
-	ID       ID   `json:"id"`
-	IsActive bool `json:"is_active"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels Tags `json:"labels"`
-
-	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
-	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line NotificationLine `json:"line"`
-
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-	// more.
-	RemindSeconds int `json:"remind_seconds"`
-
-	// Severities Which severities; empty is all.
-	Severities NotificationSeverities `json:"severities"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
-	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
-	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
-	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
-	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
-	// {alarm}: {kind}`.
-	Subject NotificationSubject `json:"subject"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
-	// always has UTC.
-	TimeZone  NotificationTimeZone `json:"time_zone"`
-	UpdatedAt time.Time            `json:"updated_at"`
-}
-
-// NotificationRouteCreate defines model for NotificationRouteCreate.
-type NotificationRouteCreate struct {
-	// ChannelID An id given by the server.
+	// ChannelID Identifier that the server assigned.
 	ChannelID ID `json:"channel_id"`
 
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+	// CreatedAt When it was created.
+	CreatedAt time.Time `json:"created_at"`
 
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+	// EscalateSeconds Seconds after which the escalation channel is notified of an alarm that is not
+	// acknowledged; 0 is never.
+	EscalateSeconds int `json:"escalate_seconds"`
 
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
-	// `faulted`.
-	Events *NotificationEventKinds `json:"events,omitempty"`
+	// EscalationChannelID Channel for alarms that are not acknowledged in time; null for none.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id"`
 
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-	// gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
+	// Events Event kinds that match; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events NotificationEventKinds `json:"events"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
+	// GroupSeconds How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+	// sends each event by itself.
+	GroupSeconds int `json:"group_seconds"`
 
-	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
-	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
-
-	// Name A name for people.
-	Name Name `json:"name"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-	// more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
-	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
-	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
-	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
-	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
-	// {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
-	// always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
-}
-
-// NotificationRouteUpdate defines model for NotificationRouteUpdate.
-type NotificationRouteUpdate struct {
-	// ChannelID An id given by the server.
-	ChannelID *ID `json:"channel_id,omitempty"`
-
-	// EscalateSeconds When to tell the escalation channel; 0 is never.
-	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
-
-	// EscalationChannelID Who is told when nobody acknowledges.
-	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
-
-	// Events What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
-	// `faulted`.
-	Events *NotificationEventKinds `json:"events,omitempty"`
-
-	// GroupSeconds How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-	// gathered.
-	GroupSeconds *int  `json:"group_seconds,omitempty"`
-	IsActive     *bool `json:"is_active,omitempty"`
-
-	// Labels Free labels, up to 16,384 bytes of JSON.
-	//
-	// Example: {"line":"1","motor":"M7"}
-	Labels *Tags `json:"labels,omitempty"`
-
-	// Line What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
-	// {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
-	Line *NotificationLine `json:"line,omitempty"`
-
-	// Name A name for people.
-	Name *Name `json:"name,omitempty"`
-
-	// RemindSeconds How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-	// more.
-	RemindSeconds *int `json:"remind_seconds,omitempty"`
-
-	// Severities Which severities; empty is all.
-	Severities *NotificationSeverities `json:"severities,omitempty"`
-
-	// Subject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
-	// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
-	// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
-	// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
-	// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
-	// {alarm}: {kind}`.
-	Subject *NotificationSubject `json:"subject,omitempty"`
-
-	// TimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
-	// always has UTC.
-	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
-}
-
-// NotificationSeverities Which severities; empty is all.
-type NotificationSeverities = []Severity
-
-// NotificationSilence defines model for NotificationSilence.
-type NotificationSilence struct {
-	AlarmID   nullable.Nullable[int64] `json:"alarm_id"`
-	CreatedAt time.Time                `json:"created_at"`
-
-	// CreatedBy Name of the user who wanted it.
-	CreatedBy string `json:"created_by"`
-
-	// EndedBy Name of the user who ended it early; null when nobody did.
-	EndedBy   nullable.Nullable[string] `json:"ended_by"`
-	EndsAt    time.Time                 `json:"ends_at"`
-	GatewayID nullable.Nullable[int64]  `json:"gateway_id"`
-
-	// HeldBack How many events nobody was told of.
-	HeldBack int64 `json:"held_back"`
-
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
+	// IsActive When false, no event matches.
+	IsActive bool `json:"is_active"`
+
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels Tags `json:"labels"`
 
-	// Reason Why.
-	Reason   string                   `json:"reason"`
-	SensorID nullable.Nullable[int64] `json:"sensor_id"`
+	// Line Line for each event in an e-mail, with the placeholders of the subject. Empty is `{at}
+	// [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line NotificationLine `json:"line"`
 
-	// Severities Which severities; empty is all.
+	// Name Display name.
+	Name Name `json:"name"`
+
+	// RemindSeconds Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+	// otherwise at least 60.
+	RemindSeconds int `json:"remind_seconds"`
+
+	// Severities Severities that match; empty matches all.
 	Severities NotificationSeverities `json:"severities"`
-	StartsAt   time.Time              `json:"starts_at"`
+
+	// Subject Subject of a notification. `{alarm}`, `{at}`, `{comment}`, `{gateway}`, `{gateway_key}`,
+	// `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`, `{unit}`,
+	// `{user}` and `{value}` are replaced by what the first event has, `{count}` by the number of
+	// events. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`,
+	// as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} × {alarm}: {kind}`.
+	Subject NotificationSubject `json:"subject"`
+
+	// TimeZone IANA name of the time zone of times in texts; empty is `OEI_NOTIFY_TIME_ZONE`. JSON is
+	// always in UTC.
+	TimeZone NotificationTimeZone `json:"time_zone"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// NotificationSilenceCreate defines model for NotificationSilenceCreate.
-type NotificationSilenceCreate struct {
-	// AlarmID An id given by the server.
-	AlarmID *ID       `json:"alarm_id,omitempty"`
-	EndsAt  time.Time `json:"ends_at"`
+// NotificationRouteCreate A route to create.
+type NotificationRouteCreate struct {
+	// ChannelID Identifier that the server assigned.
+	ChannelID ID `json:"channel_id"`
 
-	// GatewayID An id given by the server.
-	GatewayID *ID `json:"gateway_id,omitempty"`
+	// EscalateSeconds Seconds after which the escalation channel is notified of an alarm that is not
+	// acknowledged; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
 
-	// Labels Free labels, up to 16,384 bytes of JSON.
+	// EscalationChannelID Channel for alarms that are not acknowledged in time; null for none.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events Event kinds that match; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+	// sends each event by itself.
+	GroupSeconds *int `json:"group_seconds,omitempty"`
+
+	// IsActive When false, no event matches.
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Labels *Tags `json:"labels,omitempty"`
 
-	// Reason Why.
-	Reason string `json:"reason"`
+	// Line Line for each event in an e-mail, with the placeholders of the subject. Empty is `{at}
+	// [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
 
-	// SensorID An id given by the server.
-	SensorID *ID `json:"sensor_id,omitempty"`
+	// Name Display name.
+	Name Name `json:"name"`
 
-	// Severities Which severities; empty is all.
+	// RemindSeconds Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+	// otherwise at least 60.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Severities that match; empty matches all.
 	Severities *NotificationSeverities `json:"severities,omitempty"`
-	StartsAt   *time.Time              `json:"starts_at,omitempty"`
+
+	// Subject Subject of a notification. `{alarm}`, `{at}`, `{comment}`, `{gateway}`, `{gateway_key}`,
+	// `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`, `{unit}`,
+	// `{user}` and `{value}` are replaced by what the first event has, `{count}` by the number of
+	// events. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`,
+	// as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} × {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone of times in texts; empty is `OEI_NOTIFY_TIME_ZONE`. JSON is
+	// always in UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
 }
 
-// NotificationSubject What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
-// `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
-// `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
-// there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
-// `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
-// {alarm}: {kind}`.
+// NotificationRouteUpdate Changes of a route; members that are absent keep their value.
+type NotificationRouteUpdate struct {
+	// ChannelID Identifier that the server assigned.
+	ChannelID *ID `json:"channel_id,omitempty"`
+
+	// EscalateSeconds Seconds after which the escalation channel is notified of an alarm that is not
+	// acknowledged; 0 is never.
+	EscalateSeconds *int `json:"escalate_seconds,omitempty"`
+
+	// EscalationChannelID Channel for alarms that are not acknowledged in time; null for none.
+	EscalationChannelID nullable.Nullable[int64] `json:"escalation_channel_id,omitempty"`
+
+	// Events Event kinds that match; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
+	Events *NotificationEventKinds `json:"events,omitempty"`
+
+	// GroupSeconds How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+	// sends each event by itself.
+	GroupSeconds *int `json:"group_seconds,omitempty"`
+
+	// IsActive When false, no event matches.
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Line Line for each event in an e-mail, with the placeholders of the subject. Empty is `{at}
+	// [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+	Line *NotificationLine `json:"line,omitempty"`
+
+	// Name Display name.
+	Name *Name `json:"name,omitempty"`
+
+	// RemindSeconds Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+	// otherwise at least 60.
+	RemindSeconds *int `json:"remind_seconds,omitempty"`
+
+	// Severities Severities that match; empty matches all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// Subject Subject of a notification. `{alarm}`, `{at}`, `{comment}`, `{gateway}`, `{gateway_key}`,
+	// `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`, `{unit}`,
+	// `{user}` and `{value}` are replaced by what the first event has, `{count}` by the number of
+	// events. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`,
+	// as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} × {alarm}: {kind}`.
+	Subject *NotificationSubject `json:"subject,omitempty"`
+
+	// TimeZone IANA name of the time zone of times in texts; empty is `OEI_NOTIFY_TIME_ZONE`. JSON is
+	// always in UTC.
+	TimeZone *NotificationTimeZone `json:"time_zone,omitempty"`
+}
+
+// NotificationSeverities Severities that match; empty matches all.
+type NotificationSeverities = []Severity
+
+// NotificationSilence A time in which notifications of matching alarms are not sent.
+type NotificationSilence struct {
+	// AlarmID Only this alarm; null for any.
+	AlarmID nullable.Nullable[int64] `json:"alarm_id"`
+
+	// CreatedAt When it was created.
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Name of the user who created it.
+	CreatedBy string `json:"created_by"`
+
+	// EndedBy Name of the user who ended it early; null if it was not.
+	EndedBy nullable.Nullable[string] `json:"ended_by"`
+
+	// EndsAt When it ends.
+	EndsAt time.Time `json:"ends_at"`
+
+	// GatewayID Only alarms of this gateway; null for any.
+	GatewayID nullable.Nullable[int64] `json:"gateway_id"`
+
+	// HeldBack Number of events that were not sent.
+	HeldBack int64 `json:"held_back"`
+
+	// ID Identifier that the server assigned.
+	ID ID `json:"id"`
+
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels Tags `json:"labels"`
+
+	// Reason Why it was created.
+	Reason string `json:"reason"`
+
+	// SensorID Only alarms of this sensor; null for any.
+	SensorID nullable.Nullable[int64] `json:"sensor_id"`
+
+	// Severities Severities that match; empty matches all.
+	Severities NotificationSeverities `json:"severities"`
+
+	// StartsAt When it begins.
+	StartsAt time.Time `json:"starts_at"`
+}
+
+// NotificationSilenceCreate A silence to create. It must name at least one of alarm, sensor, gateway, severities and
+// labels.
+type NotificationSilenceCreate struct {
+	// AlarmID Identifier that the server assigned.
+	AlarmID *ID `json:"alarm_id,omitempty"`
+
+	// EndsAt When it ends, at most 90 days after `starts_at`.
+	EndsAt time.Time `json:"ends_at"`
+
+	// GatewayID Identifier that the server assigned.
+	GatewayID *ID `json:"gateway_id,omitempty"`
+
+	// Labels Free key-value labels, at most 16,384 bytes of JSON.
+	//
+	// Example: {"line":"1","motor":"M7"}
+	Labels *Tags `json:"labels,omitempty"`
+
+	// Reason Why, at most 500 characters.
+	Reason string `json:"reason"`
+
+	// SensorID Identifier that the server assigned.
+	SensorID *ID `json:"sensor_id,omitempty"`
+
+	// Severities Severities that match; empty matches all.
+	Severities *NotificationSeverities `json:"severities,omitempty"`
+
+	// StartsAt When it begins; now if absent.
+	StartsAt *time.Time `json:"starts_at,omitempty"`
+}
+
+// NotificationSubject Subject of a notification. `{alarm}`, `{at}`, `{comment}`, `{gateway}`, `{gateway_key}`,
+// `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`, `{unit}`,
+// `{user}` and `{value}` are replaced by what the first event has, `{count}` by the number of
+// events. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`,
+// as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} × {alarm}: {kind}`.
 type NotificationSubject = string
 
-// NotificationTimeZone IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
-// always has UTC.
+// NotificationTimeZone IANA name of the time zone of times in texts; empty is `OEI_NOTIFY_TIME_ZONE`. JSON is
+// always in UTC.
 type NotificationTimeZone = string
+
+// Occurrence The occurrence that was seen; 409 when there is a newer one.
+type Occurrence = int64
 
 // OpenAPIDocument This document.
 type OpenAPIDocument = map[string]interface{}
 
-// PasswordChangeRequest defines model for PasswordChangeRequest.
+// PasswordChangeRequest The current and the new password.
 type PasswordChangeRequest struct {
-	CurrentPassword string      `json:"current_password"`
-	NewPassword     NewPassword `json:"new_password"`
+	// CurrentPassword The current password.
+	CurrentPassword string `json:"current_password"`
+
+	// NewPassword A password of 10 to 256 characters.
+	NewPassword NewPassword `json:"new_password"`
 }
 
-// Percentiles By name, such as `p50`; empty without values.
+// Percentiles Values in the sensor's unit by percentile, such as `p50`; empty when there are no values.
 type Percentiles map[string]float64
 
 // Problem An error, after RFC 9457.
 type Problem struct {
-	// Detail This error for people.
+	// Detail This error in words.
 	Detail string `json:"detail"`
 
-	// Errors Each faulty field.
+	// Errors The faulty fields, at most 20.
 	Errors []FieldError `json:"errors,omitempty"`
 
-	// Instance The request's id.
+	// Instance The request's id, as in `X-Request-ID`.
 	Instance string `json:"instance"`
 
-	// Status The HTTP status.
+	// Status The HTTP status code.
 	Status int `json:"status"`
 
-	// Title The kind of error for people.
+	// Title The type in words.
 	Title string `json:"title"`
 
-	// Type Stable name of the kind of error, as a path: `/problems/not-found`.
+	// Type Stable identifier of the kind of error. More may be added.
 	Type string `json:"type"`
 }
 
-// Quality How far a value can be trusted, as in OPC UA.
+// Quality Quality of a value, after OPC UA.
 type Quality string
 
-// Readiness defines model for Readiness.
+// Readiness Whether the service accepts requests.
 type Readiness struct {
 	// Detail What it waits for; empty when ready.
-	Detail string          `json:"detail"`
+	Detail string `json:"detail"`
+
+	// Status Whether requests are accepted.
 	Status ReadinessStatus `json:"status"`
 }
 
-// ReadinessStatus defines model for Readiness.Status.
+// ReadinessStatus Whether requests are accepted.
 type ReadinessStatus string
 
-// Reading Example: {"quality":"good","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
+// Reading A stored value of a sensor at an instant.
+//
+// Example: {"quality":"good","sensor_id":1,"timestamp":"2026-01-02T03:04:05.678000Z","value":21.5}
 type Reading struct {
-	// Quality How far a value can be trusted, as in OPC UA.
+	// Quality Quality of a value, after OPC UA.
 	Quality Quality `json:"quality"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 
-	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
+	// StatusCode OPC UA status code that the gateway sent or that a check of the server set.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured, by the device's clock.
+	// Timestamp When the value was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
 
-	// Value In the sensor's unit; null when the device had none.
+	// Value Value in the sensor's unit; null when the gateway had none.
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// ReadingCreate A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as
-// topics of MQTT do; one of both is required. A member that looks like one of these under
+// ReadingCreate A reading of the sensor `sensor_id`, or of the sensor named by `gateway` and `sensor`, as in
+// MQTT topics; exactly one of both is required. A member that looks like one of these under
 // another name, such as `ts` or `q`, is refused with the name to use.
 type ReadingCreate struct {
-	// Gateway The key or id of the gateway; together with `sensor`.
+	// Gateway Key or id of the gateway; together with `sensor`.
 	//
 	// Example: press-line-1
 	Gateway *string `json:"gateway,omitempty"`
 
-	// Quality How far a value can be trusted, as in OPC UA.
+	// Quality Quality of a value, after OPC UA.
 	Quality *Quality `json:"quality,omitempty"`
 
-	// Sensor The key or id of a sensor of the gateway; together with `gateway`.
+	// Sensor Key or id of a sensor of the gateway; together with `gateway`.
 	//
 	// Example: t1
 	Sensor *string `json:"sensor,omitempty"`
 
-	// SensorID The id of the sensor; not together with `gateway` and `sensor`.
+	// SensorID Id of the sensor; not together with `gateway` and `sensor`.
 	SensorID int64 `json:"sensor_id,omitempty"`
 
-	// StatusCode The OPC UA status code, when the device gave one or a check here set one.
+	// StatusCode OPC UA status code that the gateway sent or that a check of the server set.
 	StatusCode *StatusCode `json:"status_code,omitempty"`
 
-	// Timestamp When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since
-	// 1970; absent means now.
+	// Timestamp When the value was measured: RFC 3339, truncated to microseconds, or whole milliseconds
+	// since 1970. Absent means now.
 	Timestamp *time.Time `json:"timestamp,omitempty"`
 
-	// Value Null means the device had none; its quality is then bad.
+	// Value Value in the sensor's unit; null when there is none, with quality bad.
 	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// ReadingOutcome defines model for ReadingOutcome.
+// ReadingOutcome The outcome of one reading.
 type ReadingOutcome struct {
-	// Detail The same for people.
+	// Detail The reason in words.
 	Detail *string `json:"detail,omitempty"`
 
-	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
-	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
-	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
-	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
-	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
-	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
-	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
-	Reason *RejectionReason     `json:"reason,omitempty"`
+	// Reason Why a payload or sample was rejected.
+	//
+	// | reason | meaning |
+	// |---|---|
+	// | `unknown_topic` | the topic carries neither readings nor a status |
+	// | `malformed` | the payload is not strict JSON of the known shape |
+	// | `too_large` | the packet was over the size limit; the beginning of the payload is recorded |
+	// | `unsupported_qos` | the message had QoS 2; it ended the connection |
+	// | `unknown_gateway`, `unknown_sensor` | no such gateway or sensor is registered |
+	// | `not_owner` | the sensor belongs to another gateway, or to the server |
+	// | `inactive` | the sensor or its gateway is not in use |
+	// | `invalid_sensor`, `invalid_timestamp` | the sample's sensor or timestamp cannot be read |
+	// | `invalid_value` | the value is not a finite number |
+	// | `invalid_quality` | the quality cannot be read, or contradicts the status code |
+	// | `future_timestamp` | the timestamp is over 5 minutes ahead of the server's clock |
+	// | `too_old` | it is older than the server accepts or the sensor keeps |
+	// | `expired` | the message expired before it could be stored |
+	// | `conflict` | another value is stored for the same instant |
+	// | `alarm_overload` | the sensor's alarms need too many evaluations |
+	// | `database_refused` | PostgreSQL refused the values |
+	Reason *RejectionReason `json:"reason,omitempty"`
+
+	// Status The outcome.
 	Status ReadingOutcomeStatus `json:"status"`
 }
 
-// ReadingOutcomeStatus defines model for ReadingOutcome.Status.
+// ReadingOutcomeStatus The outcome.
 type ReadingOutcomeStatus string
 
-// ReadingsDeletionResult defines model for ReadingsDeletionResult.
+// ReadingsDeletionResult Which readings were deleted, or would be with `dry_run`.
 type ReadingsDeletionResult struct {
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
-	// FirstReadingAt Time of the oldest that goes; null if there is none.
+	// FirstReadingAt Timestamp of the oldest of these readings; null when there are none.
 	FirstReadingAt nullable.Nullable[time.Time] `json:"first_reading_at"`
 
-	// LastReadingAt Time of the newest.
+	// LastReadingAt Timestamp of the newest of these readings; null when there are none.
 	LastReadingAt nullable.Nullable[time.Time] `json:"last_reading_at"`
 
-	// Readings How many readings.
+	// Readings Number of readings.
 	Readings int64 `json:"readings"`
 }
 
-// ReadingsWriteRequest defines model for ReadingsWriteRequest.
+// ReadingsWriteRequest Readings to write.
 type ReadingsWriteRequest struct {
+	// Readings Between 1 and 5,000 readings.
 	Readings []ReadingCreate `json:"readings"`
 }
 
-// ReadingsWriteResult defines model for ReadingsWriteResult.
+// ReadingsWriteResult The outcome of each reading, and their counts.
 type ReadingsWriteResult struct {
-	// Conflicts How many found another value at their instant.
+	// Conflicts Number of readings for whose instant another value is stored.
 	Conflicts int `json:"conflicts"`
 
-	// Duplicates How many were there already.
+	// Duplicates Number of readings that were stored before.
 	Duplicates int `json:"duplicates"`
 
-	// Rejected How many were refused.
+	// Rejected Number of readings rejected.
 	Rejected int `json:"rejected"`
 
-	// Results One for each reading, in order.
+	// Results One outcome per reading, in their order.
 	Results []ReadingOutcome `json:"results"`
 
-	// Stored How many were stored.
+	// Stored Number of readings stored.
 	Stored int `json:"stored"`
 }
 
 // Recipients E-mail addresses.
 type Recipients = []string
 
-// RefreshRequest defines model for RefreshRequest.
+// RefreshRequest The refresh token to exchange.
 type RefreshRequest struct {
+	// RefreshToken The refresh token.
 	RefreshToken string `json:"refresh_token"`
 }
 
-// Rejection Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
+// Rejection A payload or sample that was rejected.
+//
+// Example: {"count":3,"detail":"member \"Value\" must be written \"value\"","first_at":"2026-01-02T03:04:05.678900Z","folded":false,"gateway":"press-line-1","gateway_id":1,"id":7,"last_at":"2026-01-02T03:05:05.678900Z","payload":"{\"Value\": 21.5}","payload_encoding":"text","payload_size":15,"reason":"malformed","topic":"sensors/press-line-1/t1/data"}
 type Rejection struct {
-	// Count How often it came; of a folded entry how many refusals it stands for.
+	// Count How often it came; for a folded entry, how many rejections it stands for.
 	Count int64 `json:"count"`
 
-	// Detail The same for people, as said the last time.
+	// Detail The reason in words, as of the last time.
 	Detail string `json:"detail"`
 
 	// FirstAt When it came first.
 	FirstAt time.Time `json:"first_at"`
 
-	// Folded It stands for different payloads, refused for one reason, that came too fast to keep
-	// each; payload and detail are of one of them.
+	// Folded True when the entry stands for different payloads with one reason, which came too fast
+	// to keep each; `payload` and `detail` are those of one of them.
 	Folded bool `json:"folded"`
 
-	// Gateway Key of the gateway that sent it; when it is not registered what the topic says, which
-	// may be nothing.
+	// Gateway Key of the gateway that sent it; of an unregistered gateway the name in the topic, which
+	// may be empty.
 	Gateway string `json:"gateway"`
 
-	// GatewayID The gateway; null when it was not registered.
+	// GatewayID Id of the gateway; null when it was not registered.
 	GatewayID nullable.Nullable[int64] `json:"gateway_id"`
-	ID        int64                    `json:"id"`
+
+	// ID Identifier of the entry.
+	ID int64 `json:"id"`
 
 	// LastAt When it came last.
 	LastAt time.Time `json:"last_at"`
 
-	// Payload What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+	// Payload First 4 KiB of what was rejected: the sample alone when its neighbours were accepted.
 	Payload string `json:"payload"`
 
 	// PayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
 	PayloadEncoding RejectionPayloadEncoding `json:"payload_encoding"`
 
-	// PayloadSize How many bytes there were.
+	// PayloadSize Size of the payload in bytes.
 	PayloadSize int `json:"payload_size"`
 
-	// Reason Why something is refused. Of the whole payload: not a topic for readings or status; not
-	// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
-	// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
-	// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
-	// is stored for its instant; the alarms of its sensor take too many evaluations; the database
-	// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
-	// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+	// Reason Why a payload or sample was rejected.
+	//
+	// | reason | meaning |
+	// |---|---|
+	// | `unknown_topic` | the topic carries neither readings nor a status |
+	// | `malformed` | the payload is not strict JSON of the known shape |
+	// | `too_large` | the packet was over the size limit; the beginning of the payload is recorded |
+	// | `unsupported_qos` | the message had QoS 2; it ended the connection |
+	// | `unknown_gateway`, `unknown_sensor` | no such gateway or sensor is registered |
+	// | `not_owner` | the sensor belongs to another gateway, or to the server |
+	// | `inactive` | the sensor or its gateway is not in use |
+	// | `invalid_sensor`, `invalid_timestamp` | the sample's sensor or timestamp cannot be read |
+	// | `invalid_value` | the value is not a finite number |
+	// | `invalid_quality` | the quality cannot be read, or contradicts the status code |
+	// | `future_timestamp` | the timestamp is over 5 minutes ahead of the server's clock |
+	// | `too_old` | it is older than the server accepts or the sensor keeps |
+	// | `expired` | the message expired before it could be stored |
+	// | `conflict` | another value is stored for the same instant |
+	// | `alarm_overload` | the sensor's alarms need too many evaluations |
+	// | `database_refused` | PostgreSQL refused the values |
 	Reason RejectionReason `json:"reason"`
 
-	// Topic Its first 512 bytes, at most.
+	// Topic First 512 bytes of the topic.
 	Topic string `json:"topic"`
 }
 
 // RejectionPayloadEncoding `base64` when the payload is not UTF-8 or has control characters.
 type RejectionPayloadEncoding string
 
-// RejectionReason Why something is refused. Of the whole payload: not a topic for readings or status; not
-// strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
-// not registered, that is another gateway's, or that is not in use. Of a sample: its value,
-// timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
-// is stored for its instant; the alarms of its sensor take too many evaluations; the database
-// will not have it. Of a message that ended its connection to the embedded broker: `too_large`
-// over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+// RejectionReason Why a payload or sample was rejected.
+//
+// | reason | meaning |
+// |---|---|
+// | `unknown_topic` | the topic carries neither readings nor a status |
+// | `malformed` | the payload is not strict JSON of the known shape |
+// | `too_large` | the packet was over the size limit; the beginning of the payload is recorded |
+// | `unsupported_qos` | the message had QoS 2; it ended the connection |
+// | `unknown_gateway`, `unknown_sensor` | no such gateway or sensor is registered |
+// | `not_owner` | the sensor belongs to another gateway, or to the server |
+// | `inactive` | the sensor or its gateway is not in use |
+// | `invalid_sensor`, `invalid_timestamp` | the sample's sensor or timestamp cannot be read |
+// | `invalid_value` | the value is not a finite number |
+// | `invalid_quality` | the quality cannot be read, or contradicts the status code |
+// | `future_timestamp` | the timestamp is over 5 minutes ahead of the server's clock |
+// | `too_old` | it is older than the server accepts or the sensor keeps |
+// | `expired` | the message expired before it could be stored |
+// | `conflict` | another value is stored for the same instant |
+// | `alarm_overload` | the sensor's alarms need too many evaluations |
+// | `database_refused` | PostgreSQL refused the values |
 type RejectionReason string
 
-// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
-// say. Older ones are refused. Those that are stored go, with what they amount to, when their
-// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
-// `GET /api/data/retention`.
+// RequiredComment Recorded in the alarm log; one line of 1 to 1,000 characters that is not blank.
+type RequiredComment = string
+
+// RetentionDays Days for which readings of the sensor are kept; 0 is forever and null is the default of the
+// server's settings. Older readings are rejected as `too_old`. Stored readings and their
+// rollups are removed once their whole partition is expired: at most a day later, or an eighth
+// of the retention if that is longer; see `GET /api/data/retention`.
 type RetentionDays = int
 
-// Role What a user may do; each role includes the ones before it.
+// Role Role of a user; each role includes the ones before it.
 type Role string
 
-// Sensor Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// Sensor A measured quantity of a gateway.
+//
+// Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type Sensor struct {
-	// AboutGatewayID Of a sensor of the server's own: the gateway that it watches, whose its alarms are too;
-	// else null.
+	// AboutGatewayID For a sensor of the server's own gateway: the gateway that it monitors, to which its
+	// alarms belong as well; null for other sensors.
 	AboutGatewayID nullable.Nullable[int64] `json:"about_gateway_id"`
-	CreatedAt      time.Time                `json:"created_at"`
 
-	// GatewayID An id given by the server.
+	// CreatedAt When it was created.
+	CreatedAt time.Time `json:"created_at"`
+
+	// GatewayID Identifier that the server assigned.
 	GatewayID ID `json:"gateway_id"`
 
-	// ID An id given by the server.
+	// ID Identifier that the server assigned.
 	ID ID `json:"id"`
 
-	// IsActive False refuses its readings and suppresses the alarms that look at it.
+	// IsActive When false, readings of the sensor are rejected and alarms on it are suppressed.
 	IsActive bool `json:"is_active"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key Key `json:"key"`
 
-	// Location Where it stands.
+	// Location Where the gateway or sensor is installed.
 	Location Location `json:"location"`
 
-	// MaxValue Upper end of its measuring range; a good value above it is stored as uncertain.
+	// MaxValue Upper end of the measuring range, in `unit`; a good value above it is stored as
+	// uncertain. Null is none.
 	MaxValue nullable.Nullable[float64] `json:"max_value"`
 
-	// MinValue Lower end of its measuring range; a good value below it is stored as uncertain.
+	// MinValue Lower end of the measuring range, in `unit`; a good value below it is stored as
+	// uncertain. Null is none.
 	MinValue nullable.Nullable[float64] `json:"min_value"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
-	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
-	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
-	// `GET /api/data/retention`.
+	// RetentionDays Days for which readings of the sensor are kept; 0 is forever and null is the default of the
+	// server's settings. Older readings are rejected as `too_old`. Stored readings and their
+	// rollups are removed once their whole partition is expired: at most a day later, or an eighth
+	// of the retention if that is longer; see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days"`
 
-	// Tags Free labels, up to 16,384 bytes of JSON.
+	// Tags Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags Tags `json:"tags"`
 
-	// Type What is measured, such as temperature, humidity or pressure.
+	// Type Measured quantity, such as temperature, humidity or pressure.
 	//
 	// Example: temperature
 	Type SensorType `json:"type"`
 
-	// Unit Unit of the values, best as a UCUM code.
+	// Unit Unit of the values, preferably as a UCUM code.
 	//
 	// Example: Cel
-	Unit      Unit      `json:"unit"`
+	Unit Unit `json:"unit"`
+
+	// UpdatedAt When it was last changed.
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// SensorCreate defines model for SensorCreate.
+// SensorCreate A sensor to create.
 type SensorCreate struct {
-	// GatewayID An id given by the server.
-	GatewayID ID    `json:"gateway_id"`
-	IsActive  *bool `json:"is_active,omitempty"`
+	// GatewayID Identifier that the server assigned.
+	GatewayID ID `json:"gateway_id"`
+
+	// IsActive Whether it is in use.
+	IsActive *bool `json:"is_active,omitempty"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
 
-	// Location Where it stands.
-	Location *Location                  `json:"location,omitempty"`
+	// Location Where the gateway or sensor is installed.
+	Location *Location `json:"location,omitempty"`
+
+	// MaxValue Upper end of the measuring range, in `unit`; a good value above it is stored as
+	// uncertain. Null is none.
 	MaxValue nullable.Nullable[float64] `json:"max_value,omitempty"`
+
+	// MinValue Lower end of the measuring range, in `unit`; a good value below it is stored as
+	// uncertain. Null is none.
 	MinValue nullable.Nullable[float64] `json:"min_value,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name Name `json:"name"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
-	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
-	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
-	// `GET /api/data/retention`.
+	// RetentionDays Days for which readings of the sensor are kept; 0 is forever and null is the default of the
+	// server's settings. Older readings are rejected as `too_old`. Stored readings and their
+	// rollups are removed once their whole partition is expired: at most a day later, or an eighth
+	// of the retention if that is longer; see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
-	// Tags Free labels, up to 16,384 bytes of JSON.
+	// Tags Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags *Tags `json:"tags,omitempty"`
 
-	// Type What is measured, such as temperature, humidity or pressure.
+	// Type Measured quantity, such as temperature, humidity or pressure.
 	//
 	// Example: temperature
 	Type SensorType `json:"type"`
 
-	// Unit Unit of the values, best as a UCUM code.
+	// Unit Unit of the values, preferably as a UCUM code.
 	//
 	// Example: Cel
 	Unit *Unit `json:"unit,omitempty"`
 }
 
-// SensorStatistics defines model for SensorStatistics.
+// SensorStatistics Statistics of one sensor.
 type SensorStatistics struct {
-	// Intervals In order of time, those with readings.
+	// Intervals The intervals that have readings, in order of time.
 	Intervals []IntervalStatistics `json:"intervals"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// SensorSummary With `include=sensor`, the sensor's key, name and unit.
+// SensorSummary Key, name and unit of a sensor; present with `include=sensor`.
 //
 // Example: {"gateway_key":"press-1","key":"bearing-temp","name":"Bearing temperature","unit":"Cel"}
 type SensorSummary struct {
@@ -3537,207 +3956,257 @@ type SensorSummary struct {
 	Unit string `json:"unit"`
 }
 
-// SensorType What is measured, such as temperature, humidity or pressure.
+// SensorType Measured quantity, such as temperature, humidity or pressure.
 //
 // Example: temperature
 type SensorType = string
 
-// SensorUpdate defines model for SensorUpdate.
+// SensorUpdate Changes of a sensor; members that are absent keep their value.
 type SensorUpdate struct {
+	// IsActive Whether it is in use.
 	IsActive *bool `json:"is_active,omitempty"`
 
 	// Key Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
-	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
-	// more, so that a key is never taken for an id, which has 10 at most.
+	// (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+	// least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
 	//
 	//
 	// Example: press-line-1
 	Key *Key `json:"key,omitempty"`
 
-	// Location Where it stands.
-	Location *Location                  `json:"location,omitempty"`
+	// Location Where the gateway or sensor is installed.
+	Location *Location `json:"location,omitempty"`
+
+	// MaxValue Upper end of the measuring range, in `unit`; a good value above it is stored as
+	// uncertain. Null is none.
 	MaxValue nullable.Nullable[float64] `json:"max_value,omitempty"`
+
+	// MinValue Lower end of the measuring range, in `unit`; a good value below it is stored as
+	// uncertain. Null is none.
 	MinValue nullable.Nullable[float64] `json:"min_value,omitempty"`
 
-	// Name A name for people.
+	// Name Display name.
 	Name *Name `json:"name,omitempty"`
 
-	// RetentionDays For how many days its readings are kept; 0 is for ever, and null what the server's settings
-	// say. Older ones are refused. Those that are stored go, with what they amount to, when their
-	// partition is older as a whole: a day later, or an eighth of this time if that is longer; see
-	// `GET /api/data/retention`.
+	// RetentionDays Days for which readings of the sensor are kept; 0 is forever and null is the default of the
+	// server's settings. Older readings are rejected as `too_old`. Stored readings and their
+	// rollups are removed once their whole partition is expired: at most a day later, or an eighth
+	// of the retention if that is longer; see `GET /api/data/retention`.
 	RetentionDays nullable.Nullable[RetentionDays] `json:"retention_days,omitempty"`
 
-	// Tags Free labels, up to 16,384 bytes of JSON.
+	// Tags Free key-value labels, at most 16,384 bytes of JSON.
 	//
 	// Example: {"line":"1","motor":"M7"}
 	Tags *Tags `json:"tags,omitempty"`
 
-	// Type What is measured, such as temperature, humidity or pressure.
+	// Type Measured quantity, such as temperature, humidity or pressure.
 	//
 	// Example: temperature
 	Type *SensorType `json:"type,omitempty"`
 
-	// Unit Unit of the values, best as a UCUM code.
+	// Unit Unit of the values, preferably as a UCUM code.
 	//
 	// Example: Cel
 	Unit *Unit `json:"unit,omitempty"`
 }
 
-// SeriesFormat Objects in rows, or one list per member (columns).
+// SeriesFormat `rows` has one object per bucket in `points`; `columns` has one list per member, which is
+// smaller.
 type SeriesFormat string
 
-// Severity How bad it is.
+// Severity Severity of an alarm, highest first.
 type Severity string
 
 // SortOrder Order by time: newest first (`desc`) or oldest first (`asc`).
 type SortOrder string
 
-// StaleAlarm defines model for StaleAlarm.
+// StaleAlarm An alarm that has stood for more than 24 hours.
 type StaleAlarm struct {
-	// AlarmID An id given by the server.
-	AlarmID ID        `json:"alarm_id"`
-	Since   time.Time `json:"since"`
+	// AlarmID Identifier that the server assigned.
+	AlarmID ID `json:"alarm_id"`
+
+	// Since When it was raised.
+	Since time.Time `json:"since"`
 }
 
-// Statistics defines model for Statistics.
+// StateVersion The `state_version` that was seen; 409 when the state has changed since.
+type StateVersion = int64
+
+// Statistics Statistics of sensors over a range.
 type Statistics struct {
-	// Interval Null means the whole range.
+	// Interval Width of the intervals; null means the whole range.
 	Interval nullable.Nullable[string] `json:"interval"`
 
-	// PercentileError How much of itself each of the two values may be off between which a percentile lies; 0
-	// when they are exact.
+	// PercentileError Relative error of the two values between which a percentile lies; 0 when exact.
 	PercentileError float64 `json:"percentile_error"`
 
-	// PercentileMethod From all values, or from sketches of them.
+	// PercentileMethod `exact` is computed from all values, `sketch` from sketches of hours.
 	PercentileMethod StatisticsPercentileMethod `json:"percentile_method"`
 
-	// Series One for each sensor asked for, in order of id.
+	// Series One series per sensor asked for, in order of id.
 	Series []SensorStatistics `json:"series"`
 
-	// Source What the answer was computed from: the readings, or rollups of minutes or hours of them,
-	// with readings where no rollup is whole yet; the figures are the same.
-	Source   DataSource `json:"source"`
-	Timezone string     `json:"timezone"`
+	// Source What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+	// readings where no rollup is complete. The figures are the same.
+	Source DataSource `json:"source"`
+
+	// Timezone Time zone of the intervals.
+	Timezone string `json:"timezone"`
 }
 
-// StatisticsPercentileMethod From all values, or from sketches of them.
+// StatisticsPercentileMethod `exact` is computed from all values, `sketch` from sketches of hours.
 type StatisticsPercentileMethod string
 
-// StatusCode The OPC UA status code, when the device gave one or a check here set one.
+// StatusCode OPC UA status code that the gateway sent or that a check of the server set.
 type StatusCode = int64
 
-// Tags Free labels, up to 16,384 bytes of JSON.
+// Tags Free key-value labels, at most 16,384 bytes of JSON.
 //
 // Example: {"line":"1","motor":"M7"}
 type Tags map[string]string
 
-// TimedValue A value and when it was measured; null without values.
+// TimedValue A value and when it was measured; null when there are no values.
 type TimedValue struct {
+	// Timestamp When the value was measured, by the gateway's clock.
 	Timestamp time.Time `json:"timestamp"`
-	Value     float64   `json:"value"`
+
+	// Value Value in the sensor's unit.
+	Value float64 `json:"value"`
 }
 
-// Tokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
+// Tokens An access token and the refresh token for the next one.
+//
+// Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
 type Tokens struct {
-	// AccessToken A JWT, for `Authorization: Bearer`.
+	// AccessToken A JWT, sent as `Authorization: Bearer …`.
 	AccessToken string `json:"access_token"`
 
 	// ExpiresIn Seconds until the access token expires.
 	ExpiresIn int `json:"expires_in"`
 
-	// RefreshToken Opaque, good for one `POST /api/auth/refresh`.
-	RefreshToken string          `json:"refresh_token"`
-	TokenType    TokensTokenType `json:"token_type"`
+	// RefreshToken An opaque token that `POST /api/auth/refresh` accepts once.
+	RefreshToken string `json:"refresh_token"`
+
+	// TokenType Always `bearer`.
+	TokenType TokensTokenType `json:"token_type"`
 }
 
-// TokensTokenType defines model for Tokens.TokenType.
+// TokensTokenType Always `bearer`.
 type TokensTokenType string
 
-// Unit Unit of the values, best as a UCUM code.
+// Unit Unit of the values, preferably as a UCUM code.
 //
 // Example: Cel
 type Unit = string
 
-// User Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
+// User A person or program that may log in.
+//
+// Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
 type User struct {
+	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
-	Email     string    `json:"email"`
 
-	// ID An id given by the server.
-	ID       ID   `json:"id"`
+	// Email E-mail address.
+	Email string `json:"email"`
+
+	// ID Identifier that the server assigned.
+	ID ID `json:"id"`
+
+	// IsActive Whether the user may log in.
 	IsActive bool `json:"is_active"`
 
-	// IsSuperuser True for the role admin.
+	// IsSuperuser True for the role `admin`.
 	IsSuperuser bool `json:"is_superuser"`
 
-	// Role What a user may do; each role includes the ones before it.
-	Role      Role      `json:"role"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Username  string    `json:"username"`
-}
-
-// UserCreate defines model for UserCreate.
-type UserCreate struct {
-	Email Email `json:"email"`
-
-	// IsActive False refuses logins.
-	IsActive *bool       `json:"is_active,omitempty"`
-	Password NewPassword `json:"password"`
-
-	// Role What a user may do; each role includes the ones before it.
+	// Role Role of a user; each role includes the ones before it.
 	Role Role `json:"role"`
 
-	// Username What the user logs in as; upper and lower case differ.
+	// UpdatedAt When it was last changed.
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// Username Login name.
+	Username string `json:"username"`
+}
+
+// UserCreate A user to create.
+type UserCreate struct {
+	// Email E-mail address of the user.
+	Email Email `json:"email"`
+
+	// IsActive Whether the user may log in.
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Password A password of 10 to 256 characters.
+	Password NewPassword `json:"password"`
+
+	// Role Role of a user; each role includes the ones before it.
+	Role Role `json:"role"`
+
+	// Username Login name; case-sensitive.
 	Username Username `json:"username"`
 }
 
-// UserDeletionResult Example: {"dry_run":false,"sessions":2}
+// UserDeletionResult What was deleted, or would be with `dry_run`.
+//
+// Example: {"dry_run":false,"sessions":2}
 type UserDeletionResult struct {
 	// DryRun True when nothing was changed.
 	DryRun bool `json:"dry_run"`
 
-	// Sessions How many logins that had not ended.
+	// Sessions Number of login sessions that had not ended.
 	Sessions int `json:"sessions"`
 }
 
-// UserUpdate defines model for UserUpdate.
+// UserUpdate Changes of a user; members that are absent keep their value.
 type UserUpdate struct {
-	Email    *Email       `json:"email,omitempty"`
-	IsActive *bool        `json:"is_active,omitempty"`
+	// Email E-mail address of the user.
+	Email *Email `json:"email,omitempty"`
+
+	// IsActive Whether the user may log in.
+	IsActive *bool `json:"is_active,omitempty"`
+
+	// Password A password of 10 to 256 characters.
 	Password *NewPassword `json:"password,omitempty"`
 
-	// Role What a user may do; each role includes the ones before it.
+	// Role Role of a user; each role includes the ones before it.
 	Role *Role `json:"role,omitempty"`
 
-	// Username What the user logs in as; upper and lower case differ.
+	// Username Login name; case-sensitive.
 	Username *Username `json:"username,omitempty"`
 }
 
-// Username What the user logs in as; upper and lower case differ.
+// Username Login name; case-sensitive.
 type Username = string
 
-// Version Example: {"commit":"8f2c1a7","go":"go1.26.8","version":"0.1.0"}
+// Version Version and origin of the program.
+//
+// Example: {"commit":"8f2c1a7","go":"go1.26.8","version":"0.1.0"}
 type Version struct {
-	// Commit Commit it was built from; empty when not known.
+	// Commit Commit it was built from; empty when unknown.
 	Commit string `json:"commit"`
 
 	// Go Version of Go it was built with.
-	Go      string `json:"go"`
+	Go string `json:"go"`
+
+	// Version Version of the program.
 	Version string `json:"version"`
 }
 
-// WebSocketTicket Example: {"expires_in":30,"ticket":"wt_…"}
+// WebSocketTicket A ticket for one WebSocket connection.
+//
+// Example: {"expires_in":30,"ticket":"wt_…"}
 type WebSocketTicket struct {
-	// ExpiresIn Seconds.
-	ExpiresIn int    `json:"expires_in"`
-	Ticket    string `json:"ticket"`
+	// ExpiresIn Seconds until the ticket expires.
+	ExpiresIn int `json:"expires_in"`
+
+	// Ticket The ticket, for `/ws?ticket=…`.
+	Ticket string `json:"ticket"`
 }
 
-// WebhookSecret `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+// WebhookSecret `whsec_` and 24 to 64 bytes in base64. It is never shown again.
 type WebhookSecret = string
 
-// WebhookURL Where a webhook is posted to. It is not shown again, since it may hold a secret.
+// WebhookURL Address that a webhook is posted to. It is never shown again, since it may contain a secret.
 //
 // Example: https://hooks.example.com/oei
 type WebhookURL = string
@@ -3749,275 +4218,348 @@ type Weekday string
 //
 // Example: {"epoch":"5c1f0a3e","event":{"after":"active_unacknowledged","alarm_id":7,"at":"2026-01-02T03:04:05.678Z","before":"normal","comment":"","epoch":"5c1f0a3e","gateway_id":3,"kind":"raised","level":"high","message":"Bearing hot","occurrence":5,"offset":42,"quiet":false,"recorded_at":"2026-01-02T03:04:05.701Z","rule_version":1,"sensor_id":12,"severity":"major","state_version":19,"user":"","value":81.5},"offset":42,"type":"alarm"}
 type WsAlarm struct {
-	Epoch  string      `json:"epoch"`
-	Event  AlarmEvent  `json:"event"`
-	Offset int64       `json:"offset"`
-	Type   WsAlarmType `json:"type"`
+	// Epoch Identifies the alarm log; offsets of another epoch are not comparable.
+	Epoch string `json:"epoch"`
+
+	// Event An event of the alarm log.
+	Event AlarmEvent `json:"event"`
+
+	// Offset Position in the alarm log, without gaps.
+	Offset int64 `json:"offset"`
+
+	// Type Always `alarm`.
+	Type WsAlarmType `json:"type"`
 }
 
-// WsAlarmType defines model for WsAlarm.Type.
+// WsAlarmType Always `alarm`.
 type WsAlarmType string
 
-// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. An event that
-// is not after it is in it already.
+// WsAlarmSnapshot The alarms that are not normal, as they are after the event with that offset. Events up to
+// that offset are included.
 type WsAlarmSnapshot struct {
-	// Alarms The last event of each, the worst first, at most 10,000.
+	// Alarms The last event of each alarm, the most severe first, at most 10,000.
 	Alarms []AlarmEvent `json:"alarms"`
-	Epoch  string       `json:"epoch"`
 
-	// More Another message of the same snapshot follows.
-	More   bool                `json:"more"`
-	Offset int64               `json:"offset"`
-	Topics []WsTopic           `json:"topics"`
-	Type   WsAlarmSnapshotType `json:"type"`
+	// Epoch Identifies the alarm log; offsets of another epoch are not comparable.
+	Epoch string `json:"epoch"`
+
+	// More True when another message of the same snapshot follows.
+	More bool `json:"more"`
+
+	// Offset Offset of the last event that is included.
+	Offset int64 `json:"offset"`
+
+	// Topics The topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `alarm_snapshot`.
+	Type WsAlarmSnapshotType `json:"type"`
 }
 
-// WsAlarmSnapshotType defines model for WsAlarmSnapshot.Type.
+// WsAlarmSnapshotType Always `alarm_snapshot`.
 type WsAlarmSnapshotType string
 
-// WsAuth Log in, or renew the login of an open socket with a newer token of the same user. Answered
-// by `authenticated`.
+// WsAuth Logs in, or extends the login of an open socket with a newer token of the same user.
+// Answered by `authenticated`.
 type WsAuth struct {
-	// ID Chosen by the client; the answer carries it back.
-	ID    *WsMessageID `json:"id,omitempty"`
-	Token string       `json:"token"`
-	Type  WsAuthType   `json:"type"`
+	// ID Chosen by the client; the answer carries the same id.
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// Token The access token.
+	Token string `json:"token"`
+
+	// Type Always `auth`.
+	Type WsAuthType `json:"type"`
 }
 
-// WsAuthType defines model for WsAuth.Type.
+// WsAuthType Always `auth`.
 type WsAuthType string
 
-// WsAuthenticated defines model for WsAuthenticated.
+// WsAuthenticated The login was accepted.
 type WsAuthenticated struct {
-	// ExpiresAt When the socket closes with 4401, unless a newer token comes before.
+	// ExpiresAt When the socket closes with 4401, unless a newer token is sent before.
 	ExpiresAt time.Time `json:"expires_at"`
 
-	// ID Chosen by the client; the answer carries it back.
-	ID   *WsMessageID        `json:"id,omitempty"`
+	// ID Chosen by the client; the answer carries the same id.
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// Type Always `authenticated`.
 	Type WsAuthenticatedType `json:"type"`
 
-	// UserID An id given by the server.
+	// UserID Identifier that the server assigned.
 	UserID ID `json:"user_id"`
 }
 
-// WsAuthenticatedType defines model for WsAuthenticated.Type.
+// WsAuthenticatedType Always `authenticated`.
 type WsAuthenticatedType string
 
-// WsClientMessage defines model for WsClientMessage.
+// WsClientMessage A message to the server.
 type WsClientMessage struct {
 	union json.RawMessage
 }
 
-// WsError A client message that could not be followed; the connection goes on.
+// WsError A client message could not be carried out; the connection stays open.
 type WsError struct {
-	Code   WsErrorCode `json:"code"`
-	Detail string      `json:"detail"`
+	// Code What went wrong.
+	Code WsErrorCode `json:"code"`
 
-	// ID Chosen by the client; the answer carries it back.
+	// Detail The error in words.
+	Detail string `json:"detail"`
+
+	// ID Chosen by the client; the answer carries the same id.
 	ID *WsMessageID `json:"id,omitempty"`
 
-	// Topics The topics it is about.
-	Topics []string    `json:"topics,omitempty"`
-	Type   WsErrorType `json:"type"`
+	// Topics The topics that it is about.
+	Topics []string `json:"topics,omitempty"`
+
+	// Type Always `error`.
+	Type WsErrorType `json:"type"`
 }
 
-// WsErrorCode defines model for WsError.Code.
+// WsErrorCode What went wrong.
 type WsErrorCode string
 
-// WsErrorType defines model for WsError.Type.
+// WsErrorType Always `error`.
 type WsErrorType string
 
-// WsGatewayStatus A gateway came or went.
+// WsGatewayStatus The presence of a gateway changed.
 type WsGatewayStatus struct {
-	// GatewayID An id given by the server.
+	// GatewayID Identifier that the server assigned.
 	GatewayID ID `json:"gateway_id"`
 
-	// Status Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
-	// server.
-	Status    GatewayStatus       `json:"status"`
-	Timestamp time.Time           `json:"timestamp"`
-	Type      WsGatewayStatusType `json:"type"`
+	// Status Presence of the gateway: `unknown` until it is first seen and after a restart of the server.
+	Status GatewayStatus `json:"status"`
+
+	// Timestamp When it changed.
+	Timestamp time.Time `json:"timestamp"`
+
+	// Type Always `gateway_status`.
+	Type WsGatewayStatusType `json:"type"`
 }
 
-// WsGatewayStatusType defines model for WsGatewayStatus.Type.
+// WsGatewayStatusType Always `gateway_status`.
 type WsGatewayStatusType string
 
-// WsLagged Readings left out because the client reads too slowly.
+// WsLagged Readings were left out because the client reads too slowly.
 type WsLagged struct {
-	Dropped int64        `json:"dropped"`
-	Type    WsLaggedType `json:"type"`
+	// Dropped Number of readings left out.
+	Dropped int64 `json:"dropped"`
+
+	// Type Always `lagged`.
+	Type WsLaggedType `json:"type"`
 }
 
-// WsLaggedType defines model for WsLagged.Type.
+// WsLaggedType Always `lagged`.
 type WsLaggedType string
 
-// WsMessageID Chosen by the client; the answer carries it back.
+// WsMessageID Chosen by the client; the answer carries the same id.
 type WsMessageID = string
 
 // WsPing Sent every 30 s; needs no answer.
 type WsPing struct {
-	// Time The server's clock.
-	Time time.Time  `json:"time"`
+	// Time Time of the server's clock.
+	Time time.Time `json:"time"`
+
+	// Type Always `ping`.
 	Type WsPingType `json:"type"`
 }
 
-// WsPingType defines model for WsPing.Type.
+// WsPingType Always `ping`.
 type WsPingType string
 
-// WsPosition A place in the alarm log, after the event with that offset.
+// WsPosition A position in the alarm log, after the event with that offset.
 type WsPosition struct {
-	// Epoch Names the log. Offsets of another one mean nothing.
-	Epoch  string `json:"epoch"`
-	Offset int64  `json:"offset"`
+	// Epoch Identifies the alarm log.
+	Epoch string `json:"epoch"`
+
+	// Offset Offset of the last event seen.
+	Offset int64 `json:"offset"`
 }
 
-// WsReading defines model for WsReading.
+// WsReading A reading, without its sensor.
 type WsReading struct {
-	// Quality How far a value can be trusted, as in OPC UA.
-	Quality   Quality                    `json:"quality"`
-	Timestamp time.Time                  `json:"timestamp"`
-	Value     nullable.Nullable[float64] `json:"value"`
+	// Quality Quality of a value, after OPC UA.
+	Quality Quality `json:"quality"`
+
+	// Timestamp When the value was measured, by the gateway's clock.
+	Timestamp time.Time `json:"timestamp"`
+
+	// Value Value in the sensor's unit; null when there is none.
+	Value nullable.Nullable[float64] `json:"value"`
 }
 
-// WsResync What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces
-// it; of readings, read them by `GET /api/data` or subscribe again with `snapshot`.
+// WsResync The client may have missed something. For alarms an `alarm_snapshot` follows, which replaces
+// what the client knows; for readings, read them by `GET /api/data` or subscribe again with
+// `snapshot`.
 type WsResync struct {
-	// Reason In words.
-	Reason string        `json:"reason"`
-	Scope  WsResyncScope `json:"scope"`
-	Type   WsResyncType  `json:"type"`
+	// Reason The reason in words.
+	Reason string `json:"reason"`
+
+	// Scope What may be missing.
+	Scope WsResyncScope `json:"scope"`
+
+	// Type Always `resync`.
+	Type WsResyncType `json:"type"`
 }
 
-// WsResyncScope defines model for WsResync.Scope.
+// WsResyncScope What may be missing.
 type WsResyncScope string
 
-// WsResyncType defines model for WsResync.Type.
+// WsResyncType Always `resync`.
 type WsResyncType string
 
 // WsSensorData One stored reading.
 //
 // Example: {"data":{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5},"sensor_id":12,"type":"sensor_data"}
 type WsSensorData struct {
+	// Data A reading, without its sensor.
 	Data WsReading `json:"data"`
 
-	// SensorID An id given by the server.
-	SensorID ID               `json:"sensor_id"`
-	Type     WsSensorDataType `json:"type"`
+	// SensorID Identifier that the server assigned.
+	SensorID ID `json:"sensor_id"`
+
+	// Type Always `sensor_data`.
+	Type WsSensorDataType `json:"type"`
 }
 
-// WsSensorDataType defines model for WsSensorData.Type.
+// WsSensorDataType Always `sensor_data`.
 type WsSensorDataType string
 
-// WsSensorDataBatch Several stored readings in one frame, in their order.
+// WsSensorDataBatch Several stored readings in one frame, in the order in which they were stored.
 type WsSensorDataBatch struct {
-	Items []WsSensorReading     `json:"items"`
-	Type  WsSensorDataBatchType `json:"type"`
+	// Items The readings.
+	Items []WsSensorReading `json:"items"`
+
+	// Type Always `sensor_data_batch`.
+	Type WsSensorDataBatchType `json:"type"`
 }
 
-// WsSensorDataBatchType defines model for WsSensorDataBatch.Type.
+// WsSensorDataBatchType Always `sensor_data_batch`.
 type WsSensorDataBatchType string
 
-// WsSensorReading defines model for WsSensorReading.
+// WsSensorReading A reading and its sensor.
 type WsSensorReading struct {
+	// Data A reading, without its sensor.
 	Data WsReading `json:"data"`
 
-	// SensorID An id given by the server.
+	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
 }
 
-// WsServerMessage defines model for WsServerMessage.
+// WsServerMessage A message from the server. More types and members may be added.
 type WsServerMessage struct {
 	union json.RawMessage
 }
 
-// WsSnapshot The newest readings of the sensors of topics just subscribed to.
+// WsSnapshot The newest readings of the sensors of topics that were just subscribed to.
 type WsSnapshot struct {
+	// Items The newest readings.
 	Items []WsSensorReading `json:"items"`
 
-	// More Another message of the same snapshot follows.
-	More   bool           `json:"more"`
-	Topics []WsTopic      `json:"topics"`
-	Type   WsSnapshotType `json:"type"`
+	// More True when another message of the same snapshot follows.
+	More bool `json:"more"`
+
+	// Topics The topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `snapshot`.
+	Type WsSnapshotType `json:"type"`
 }
 
-// WsSnapshotType defines model for WsSnapshot.Type.
+// WsSnapshotType Always `snapshot`.
 type WsSnapshotType string
 
-// WsSubscribe Add topics, or change the policy of those that are there. Answered by `subscribed` with the
-// topics that were taken.
+// WsSubscribe Adds topics, or changes the policy of topics already subscribed to. Answered by `subscribed`
+// with the topics that were accepted.
 type WsSubscribe struct {
-	// Batch Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
+	// Batch Sends the readings of this connection as `sensor_data_batch`; absent keeps the mode.
 	Batch *bool `json:"batch,omitempty"`
 
-	// ID Chosen by the client; the answer carries it back.
+	// ID Chosen by the client; the answer carries the same id.
 	ID *WsMessageID `json:"id,omitempty"`
 
-	// IntervalMs With `conflate`: the least time between two readings of a sensor.
+	// IntervalMs With `conflate`: milliseconds between two readings of a sensor.
 	IntervalMs *int `json:"interval_ms,omitempty"`
 
-	// Policy Which readings of these topics come. Of several topics that match, the one that sends
-	// most counts.
+	// Policy Which readings of these topics are sent: `every` reading, or at most one per sensor in
+	// `interval_ms` (`conflate`). When several topics match, the one that sends most applies.
 	Policy *WsSubscribePolicy `json:"policy,omitempty"`
 
-	// Resume A place in the alarm log, after the event with that offset.
+	// Resume A position in the alarm log, after the event with that offset.
 	Resume *WsPosition `json:"resume,omitempty"`
 
 	// Snapshot Begin with the newest readings, and with the alarms that are not normal.
-	Snapshot *bool           `json:"snapshot,omitempty"`
-	Topics   []WsTopic       `json:"topics"`
-	Type     WsSubscribeType `json:"type"`
+	Snapshot *bool `json:"snapshot,omitempty"`
+
+	// Topics Between 1 and 1,000 topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `subscribe`.
+	Type WsSubscribeType `json:"type"`
 }
 
-// WsSubscribePolicy Which readings of these topics come. Of several topics that match, the one that sends
-// most counts.
+// WsSubscribePolicy Which readings of these topics are sent: `every` reading, or at most one per sensor in
+// `interval_ms` (`conflate`). When several topics match, the one that sends most applies.
 type WsSubscribePolicy string
 
-// WsSubscribeType defines model for WsSubscribe.Type.
+// WsSubscribeType Always `subscribe`.
 type WsSubscribeType string
 
-// WsSubscribed defines model for WsSubscribed.
+// WsSubscribed The topics that were accepted.
 type WsSubscribed struct {
-	// Epoch With topics of alarms: the log.
+	// Epoch The alarm log; present with topics of alarms.
 	Epoch *string `json:"epoch,omitempty"`
 
-	// ID Chosen by the client; the answer carries it back.
+	// ID Chosen by the client; the answer carries the same id.
 	ID *WsMessageID `json:"id,omitempty"`
 
-	// Offset With topics of alarms: what follows is after this event.
-	Offset *int64           `json:"offset,omitempty"`
-	Topics []WsTopic        `json:"topics"`
-	Type   WsSubscribedType `json:"type"`
+	// Offset The events that follow come after this one; present with topics of alarms.
+	Offset *int64 `json:"offset,omitempty"`
+
+	// Topics The topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `subscribed`.
+	Type WsSubscribedType `json:"type"`
 }
 
-// WsSubscribedType defines model for WsSubscribed.Type.
+// WsSubscribedType Always `subscribed`.
 type WsSubscribedType string
 
-// WsTopic `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or
-// `alarms/{severity}`.
+// WsTopic A topic: `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms`
+// or `alarms/{severity}`.
 //
 // Example: sensors/12
 type WsTopic = string
 
-// WsUnsubscribe Remove topics. Answered by `unsubscribed`.
+// WsUnsubscribe Removes topics. Answered by `unsubscribed`.
 type WsUnsubscribe struct {
-	// ID Chosen by the client; the answer carries it back.
-	ID     *WsMessageID      `json:"id,omitempty"`
-	Topics []WsTopic         `json:"topics"`
-	Type   WsUnsubscribeType `json:"type"`
+	// ID Chosen by the client; the answer carries the same id.
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// Topics Between 1 and 1,000 topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `unsubscribe`.
+	Type WsUnsubscribeType `json:"type"`
 }
 
-// WsUnsubscribeType defines model for WsUnsubscribe.Type.
+// WsUnsubscribeType Always `unsubscribe`.
 type WsUnsubscribeType string
 
-// WsUnsubscribed defines model for WsUnsubscribed.
+// WsUnsubscribed The topics that were removed.
 type WsUnsubscribed struct {
-	// ID Chosen by the client; the answer carries it back.
-	ID     *WsMessageID       `json:"id,omitempty"`
-	Topics []WsTopic          `json:"topics"`
-	Type   WsUnsubscribedType `json:"type"`
+	// ID Chosen by the client; the answer carries the same id.
+	ID *WsMessageID `json:"id,omitempty"`
+
+	// Topics The topics.
+	Topics []WsTopic `json:"topics"`
+
+	// Type Always `unsubscribed`.
+	Type WsUnsubscribedType `json:"type"`
 }
 
-// WsUnsubscribedType defines model for WsUnsubscribed.Type.
+// WsUnsubscribedType Always `unsubscribed`.
 type WsUnsubscribedType string
 
 // Count defines model for Count.
@@ -4032,7 +4574,7 @@ type DryRun = bool
 // End defines model for End.
 type End = time.Time
 
-// IDParameter An id given by the server.
+// IDParameter Identifier that the server assigned.
 type IDParameter = ID
 
 // IfMatch defines model for IfMatch.
@@ -4041,7 +4583,7 @@ type IfMatch = string
 // IfNoneMatch defines model for IfNoneMatch.
 type IfNoneMatch = string
 
-// IncludeParameter What is added to each item of an answer.
+// IncludeParameter Member to add to each item of an answer.
 type IncludeParameter = IncludedMember
 
 // IsSystem defines model for IsSystem.
@@ -4059,7 +4601,7 @@ type Start = time.Time
 // Timezone defines model for Timezone.
 type Timezone = string
 
-// AlarmWithETag defines model for AlarmWithETag.
+// AlarmWithETag A rule on a sensor, and its state.
 type AlarmWithETag = Alarm
 
 // BadRequest An error, after RFC 9457.
@@ -4071,19 +4613,23 @@ type Conflict = Problem
 // DefaultError An error, after RFC 9457.
 type DefaultError = Problem
 
-// DeletionResponse defines model for DeletionResponse.
+// DeletionResponse What was deleted, or would be with `dry_run`.
 type DeletionResponse = DeletionResult
 
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
 
-// GatewayWithETag Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
+// GatewayWithETag A device or program that publishes readings.
+//
+// Example: {"clock_skew_ms":-12,"created_at":"2026-01-01T00:00:00.000000Z","id":1,"is_active":true,"is_system":false,"key":"press-line-1","last_seen_at":"2026-01-02T03:04:05.678900Z","location":"Hall 2","metadata":{},"name":"Press line 1","status":"online","updated_at":"2026-01-01T00:00:00.000000Z"}
 type GatewayWithETag = Gateway
 
 // IdempotencyKeyReused An error, after RFC 9457.
 type IdempotencyKeyReused = Problem
 
-// IssuedTokens Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
+// IssuedTokens An access token and the refresh token for the next one.
+//
+// Example: {"access_token":"eyJhbGciOiJIUzI1NiJ9…","expires_in":1800,"refresh_token":"rt_…","token_type":"bearer"}
 type IssuedTokens = Tokens
 
 // NotFound An error, after RFC 9457.
@@ -4095,7 +4641,9 @@ type PreconditionFailed = Problem
 // RequestInProgress An error, after RFC 9457.
 type RequestInProgress = Problem
 
-// SensorWithETag Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
+// SensorWithETag A measured quantity of a gateway.
+//
+// Example: {"about_gateway_id":null,"created_at":"2026-01-01T00:00:00.000000Z","gateway_id":1,"id":1,"is_active":true,"key":"bearing-temp","location":"","max_value":200,"min_value":-40,"name":"Bearing temperature","retention_days":null,"tags":{},"type":"temperature","unit":"Cel","updated_at":"2026-01-01T00:00:00.000000Z"}
 type SensorWithETag = Sensor
 
 // TooLarge An error, after RFC 9457.
@@ -4116,7 +4664,9 @@ type UnsupportedMediaType = Problem
 // UpgradeRequired An error, after RFC 9457.
 type UpgradeRequired = Problem
 
-// UserWithETag Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
+// UserWithETag A person or program that may log in.
+//
+// Example: {"created_at":"2026-01-02T03:04:05.678900Z","email":"admin@localhost","id":1,"is_active":true,"is_superuser":true,"role":"admin","updated_at":"2026-01-02T03:04:05.678900Z","username":"admin"}
 type UserWithETag = User
 
 // ListAlarmsParams defines parameters for ListAlarms.
@@ -4136,22 +4686,22 @@ type ListAlarmsParams struct {
 	// Label Only alarms that have all of these labels, each as `name=value`.
 	Label []string `form:"label,omitempty" json:"label,omitempty"`
 
-	// Text Only alarms with this in their name or message, in upper or lower case.
+	// Text Only alarms with this text in their name or message, ignoring case.
 	Text *string `form:"text,omitempty" json:"text,omitempty"`
 
-	// Start Only alarms in their state since this instant or later.
+	// Start Only alarms that entered their state at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Only alarms in their state since before this instant.
+	// End Only alarms that entered their state before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
-	// Sort By severity, of one severity the newest first; or by age of the state.
+	// Sort Order of the list.
 	Sort *AlarmSort `form:"sort,omitempty" json:"sort,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4169,46 +4719,46 @@ type ListAlarmEventsParams struct {
 	// Kind Only events of this kind.
 	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Severity Only of this severity.
+	// Severity Only events of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
 
-	// Start Only those that happened at this instant or later.
+	// Start Only events at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Only those that happened before this instant.
+	// End Only events before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
-	// After Only those with a higher offset.
+	// After Only events with a higher offset.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // GetAlarmKPIParams defines parameters for GetAlarmKPI.
 type GetAlarmKPIParams struct {
-	// Start From this instant.
+	// Start Start of the range; 24 hours before `end` if absent.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Until before this instant.
+	// End End of the range, not included; now if absent.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 }
 
 // DeleteAlarmParams defines parameters for DeleteAlarm.
 type DeleteAlarmParams struct {
-	// DryRun Answer what would go and change nothing.
+	// DryRun Return what would be deleted, and change nothing.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateAlarmParams defines parameters for UpdateAlarm.
 type UpdateAlarmParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -4217,22 +4767,22 @@ type ListEventsForAlarmParams struct {
 	// Kind Only events of this kind.
 	Kind *AlarmEventKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Severity Only of this severity.
+	// Severity Only events of this severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
 
-	// Start Only those that happened at this instant or later.
+	// Start Only events at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Only those that happened before this instant.
+	// End Only events before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
-	// After Only those with a higher offset.
+	// After Only events with a higher offset.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -4241,13 +4791,13 @@ type DeleteReadingsParams struct {
 	// SensorID The sensor.
 	SensorID ID `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Delete readings at this instant or later.
 	Start time.Time `form:"start" json:"start"`
 
-	// End Before this instant.
+	// End Delete readings before this instant.
 	End time.Time `form:"end" json:"end"`
 
-	// DryRun Answer what would go and change nothing.
+	// DryRun Return what would be deleted, and change nothing.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
@@ -4256,41 +4806,41 @@ type ListReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Only readings at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Before this instant.
+	// End Only readings before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
 	// Quality Only readings of this quality.
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
-	// Order Newest first (`desc`) or oldest first (`asc`).
+	// Order Order by time.
 	Order *SortOrder `form:"order,omitempty" json:"order,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // WriteReadingsParams defines parameters for WriteReadings.
 type WriteReadingsParams struct {
-	// IdempotencyKey Names this write among those of the user; visible ASCII, best something random such as a
-	// UUID.
+	// IdempotencyKey Identifies this write among those of the user: visible ASCII, preferably random such as
+	// a UUID.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetDownsampledReadingsParams defines parameters for GetDownsampledReadings.
 type GetDownsampledReadingsParams struct {
-	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
 	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Start of the range.
 	Start Start `form:"start" json:"start"`
 
-	// End Before this instant.
+	// End End of the range, not included.
 	End End `form:"end" json:"end"`
 
 	// Method How readings are chosen.
@@ -4299,12 +4849,12 @@ type GetDownsampledReadingsParams struct {
 	// Points How many readings of a sensor at most.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-	// and `unit` in an export. If absent, nothing is added.
+	// Include What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+	// request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+	// an export.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	// IfNoneMatch The `ETag` of an answer that the client has; 304 when it is still current.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -4313,37 +4863,37 @@ type ExportReadingsParams struct {
 	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
 	SensorID []ID `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Only readings at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Before this instant.
+	// End Only readings before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
 	// Quality Only readings of this quality.
 	Quality *Quality `form:"quality,omitempty" json:"quality,omitempty"`
 
-	// Format Of the file.
+	// Format Format of the file.
 	Format *ExportFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-	// and `unit` in an export. If absent, nothing is added.
+	// Include What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+	// request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+	// an export.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// After Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export
-	// that was cut off.
+	// After Continue after this reading, `{sensor_id}@{timestamp}`, the last one of an export that
+	// was cut off.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
-	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
 	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Start of the range.
 	Start Start `form:"start" json:"start"`
 
-	// End Before this instant.
+	// End End of the range, not included.
 	End End `form:"end" json:"end"`
 
 	// Interval Width of a bucket; not together with `points`.
@@ -4353,30 +4903,27 @@ type GetHistoryParams struct {
 	// absent too. Not together with `interval`.
 	Points *int `form:"points,omitempty" json:"points,omitempty"`
 
-	// Agg What to compute (`agg=min&agg=max`); `avg` if it is absent.
+	// Agg Aggregates to compute (`agg=min&agg=max`); `avg` if absent.
 	Agg []Aggregate `form:"agg,omitempty" json:"agg,omitempty"`
 
-	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	// Timezone Time zone whose clock the buckets follow, by its IANA name.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// Fill What is in a bucket without readings: `none` leaves it out, `null` has it without
-	// values, `previous` repeats the values of the one before, `linear` lies between its
-	// neighbours. `count` is then 0, and `percent_good` null.
+	// Fill What stands in buckets without readings.
 	Fill *HistoryFill `form:"fill,omitempty" json:"fill,omitempty"`
 
-	// Format A list of `points` for each sensor, or a list for each of their members, `columns`,
-	// which is smaller.
+	// Format Shape of the answer.
 	Format *SeriesFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-	// and `unit` in an export. If absent, nothing is added.
+	// Include What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+	// request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+	// an export.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// Limit Buckets of a sensor at most.
+	// Limit How many buckets of a sensor at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// IfNoneMatch The `ETag` of an answer the client has; 304 when it is still the answer.
+	// IfNoneMatch The `ETag` of an answer that the client has; 304 when it is still current.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -4391,49 +4938,49 @@ type ListLatestReadingsParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+	// (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
-	// StaleAfter Seconds after which a reading is stale.
-	StaleAfter *int `form:"stale_after,omitempty" json:"stale_after,omitempty"`
+	// StaleAfterSeconds Seconds after which a reading counts as stale.
+	StaleAfterSeconds *int `form:"stale_after_seconds,omitempty" json:"stale_after_seconds,omitempty"`
 
-	// Include What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-	// time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-	// and `unit` in an export. If absent, nothing is added.
+	// Include What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+	// request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+	// an export.
 	Include *IncludeParameter `form:"include,omitempty" json:"include,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // ListRejectionsParams defines parameters for ListRejections.
 type ListRejectionsParams struct {
-	// Gateway Only those of the gateway with this key, or of what a topic named so.
+	// Gateway Only rejections of the gateway with this key, or named so by the topic.
 	Gateway *string `form:"gateway,omitempty" json:"gateway,omitempty"`
 
-	// GatewayID Only those of this gateway.
+	// GatewayID Only rejections of this gateway.
 	GatewayID *ID `form:"gateway_id,omitempty" json:"gateway_id,omitempty"`
 
-	// Reason Only those refused for this reason.
+	// Reason Only rejections for this reason.
 	Reason *RejectionReason `form:"reason,omitempty" json:"reason,omitempty"`
 
-	// Topic Only those on exactly this topic.
+	// Topic Only rejections on exactly this topic.
 	Topic *string `form:"topic,omitempty" json:"topic,omitempty"`
 
-	// Start Only those that came last at this instant or later.
+	// Start Only those with `last_at` at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Only those that came last before this instant.
+	// End Only those with `last_at` before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4445,32 +4992,32 @@ type PreviewRetentionParams struct {
 	// Limit How many partitions at most.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
-	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`).
+	// SensorID One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
 	SensorID SensorIDs `form:"sensor_id" json:"sensor_id"`
 
-	// Start Not before this instant.
+	// Start Start of the range.
 	Start Start `form:"start" json:"start"`
 
-	// End Before this instant.
+	// End End of the range, not included.
 	End End `form:"end" json:"end"`
 
-	// Interval Also cut into buckets; absent means the whole range.
+	// Interval Width of the intervals; the whole range if absent.
 	Interval *Interval `form:"interval,omitempty" json:"interval,omitempty"`
 
-	// Percentiles Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is
-	// absent.
+	// Percentiles Percentiles to compute (`percentiles=p50&percentiles=p99`), `p01` to `p99`; `p05`, `p50`
+	// and `p95` if absent.
 	Percentiles []string `form:"percentiles,omitempty" json:"percentiles,omitempty"`
 
-	// Timezone Whose clock the buckets follow, by its name in the IANA database.
+	// Timezone Time zone whose clock the buckets follow, by its IANA name.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// GapSeconds A longer pause is a gap.
+	// GapSeconds Seconds after which the time between two readings counts as a gap.
 	GapSeconds *int `form:"gap_seconds,omitempty" json:"gap_seconds,omitempty"`
 }
 
@@ -4479,20 +5026,20 @@ type ListGatewaysParams struct {
 	// Key Only the gateway with this key.
 	Key *Key `form:"key,omitempty" json:"key,omitempty"`
 
-	// Status Only gateways in this state.
+	// Status Only gateways with this presence.
 	Status *GatewayStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// IsActive Only gateways that are, or are not, in use.
+	// IsActive Only gateways that are in use (true) or are not (false).
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+	// (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4501,70 +5048,70 @@ type ListGatewaysParams struct {
 
 // DeleteGatewayParams defines parameters for DeleteGateway.
 type DeleteGatewayParams struct {
-	// Cascade Delete its sensors and their readings too.
+	// Cascade Also delete its sensors and their readings.
 	Cascade *bool `form:"cascade,omitempty" json:"cascade,omitempty"`
 
-	// DryRun Answer what would go and change nothing.
+	// DryRun Return what would be deleted, and change nothing.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGatewayParams defines parameters for UpdateGateway.
 type UpdateGatewayParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListNotificationChannelsParams defines parameters for ListNotificationChannels.
 type ListNotificationChannelsParams struct {
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // DeleteNotificationChannelParams defines parameters for DeleteNotificationChannel.
 type DeleteNotificationChannelParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateNotificationChannelParams defines parameters for UpdateNotificationChannel.
 type UpdateNotificationChannelParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListNotificationDeliveriesParams defines parameters for ListNotificationDeliveries.
 type ListNotificationDeliveriesParams struct {
-	// ChannelID Only by this channel.
+	// ChannelID Only deliveries to this channel.
 	ChannelID *ID `form:"channel_id,omitempty" json:"channel_id,omitempty"`
 
-	// RouteID Only by this route.
+	// RouteID Only deliveries of this route.
 	RouteID *ID `form:"route_id,omitempty" json:"route_id,omitempty"`
 
-	// AlarmID Only those with an event of this alarm among the first 100.
+	// AlarmID Only deliveries with an event of this alarm among their first 100.
 	AlarmID *ID `form:"alarm_id,omitempty" json:"alarm_id,omitempty"`
 
-	// Kind Only of this kind.
+	// Kind Only deliveries of this kind.
 	Kind *NotificationDeliveryKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Status Only in this state.
+	// Status Only deliveries with this status.
 	Status *NotificationDeliveryStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Start Only those made at this instant or later.
+	// Start Only deliveries created at this instant or later.
 	Start *time.Time `form:"start,omitempty" json:"start,omitempty"`
 
-	// End Only those made before this instant.
+	// End Only deliveries created before this instant.
 	End *time.Time `form:"end,omitempty" json:"end,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4573,34 +5120,34 @@ type ListNotificationDeliveriesParams struct {
 
 // ListNotificationRoutesParams defines parameters for ListNotificationRoutes.
 type ListNotificationRoutesParams struct {
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
 // DeleteNotificationRouteParams defines parameters for DeleteNotificationRoute.
 type DeleteNotificationRouteParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateNotificationRouteParams defines parameters for UpdateNotificationRoute.
 type UpdateNotificationRouteParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListNotificationSilencesParams defines parameters for ListNotificationSilences.
 type ListNotificationSilencesParams struct {
-	// Current Only those that have not ended.
+	// Current Only silences that have not ended.
 	Current *bool `form:"current,omitempty" json:"current,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
@@ -4615,17 +5162,17 @@ type ListSensorsParams struct {
 	// Type Only sensors of this type.
 	Type *SensorType `form:"type,omitempty" json:"type,omitempty"`
 
-	// IsActive Only sensors that are, or are not, in use.
+	// IsActive Only sensors that are in use (true) or are not (false).
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// IsSystem Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-	// (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+	// IsSystem Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+	// (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
 	IsSystem *IsSystem `form:"is_system,omitempty" json:"is_system,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4634,34 +5181,34 @@ type ListSensorsParams struct {
 
 // DeleteSensorParams defines parameters for DeleteSensor.
 type DeleteSensorParams struct {
-	// DryRun Answer what would go and change nothing.
+	// DryRun Return what would be deleted, and change nothing.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateSensorParams defines parameters for UpdateSensor.
 type UpdateSensorParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
-	// Username Only the user of this name.
+	// Username Only the user with this name.
 	Username *Username `form:"username,omitempty" json:"username,omitempty"`
 
-	// Role Only users with this very role.
+	// Role Only users with exactly this role.
 	Role *Role `form:"role,omitempty" json:"role,omitempty"`
 
-	// IsActive Only users who may, or may not, log in.
+	// IsActive Only users who may log in (true) or may not (false).
 	IsActive *bool `form:"is_active,omitempty" json:"is_active,omitempty"`
 
-	// Limit How many at most.
+	// Limit How many items at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Cursor Where the page begins; from the `Link` header of the page before, for the same filters.
+	// Cursor Where the page begins: from the `Link` header of the page before, for the same filters.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Count Also send `X-Total-Count`.
@@ -4670,16 +5217,16 @@ type ListUsersParams struct {
 
 // DeleteUserParams defines parameters for DeleteUser.
 type DeleteUserParams struct {
-	// DryRun Answer what would go and change nothing.
+	// DryRun Return what would be deleted, and change nothing.
 	DryRun *DryRun `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateUserParams defines parameters for UpdateUser.
 type UpdateUserParams struct {
-	// IfMatch The `ETag` that the change is based on; 412 when it is no longer the current one.
+	// IfMatch The `ETag` that the change is based on; 412 when it is no longer current.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -5474,29 +6021,29 @@ type ClientInterface interface {
 
 	// ListAlarms List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
-	// `gateway_id` that is none is 400.
+	// Returns rules and states, most severe first unless another order is given. An unknown
+	// `sensor_id` or `gateway_id` is answered with 400.
 	//
 	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAlarmWithBody Make an alarm
+	// CreateAlarmWithBody Create an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-	// The event has `at` of now, the value, and a comment that says so. A value is current when it
-	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-	// one sensor, as their own sensor or as an input of a deviation or an expression
-	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-	// limit.
+	// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+	// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+	// event has the current time as `at`, the value, and a comment that says so. A value is
+	// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+	// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+	// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+	// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+	// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+	// sensor and the limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+	// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 	// several transactions, its readings in order of time, and acknowledged after the last;
-	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes any type of body and a specified content type.
@@ -5504,23 +6051,23 @@ type ClientInterface interface {
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
 	CreateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAlarm Make an alarm
+	// CreateAlarm Create an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-	// The event has `at` of now, the value, and a comment that says so. A value is current when it
-	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-	// one sensor, as their own sensor or as an input of a deviation or an expression
-	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-	// limit.
+	// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+	// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+	// event has the current time as `at`, the value, and a comment that says so. A value is
+	// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+	// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+	// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+	// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+	// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+	// sensor and the limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+	// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 	// several transactions, its readings in order of time, and acknowledged after the last;
-	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type.
@@ -5530,7 +6077,7 @@ type ClientInterface interface {
 
 	// AcknowledgeAlarmsWithBody Acknowledge several alarms
 	//
-	// Each as by itself; one that is refused does not hold up the others.
+	// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5539,54 +6086,55 @@ type ClientInterface interface {
 
 	// AcknowledgeAlarms Acknowledge several alarms
 	//
-	// Each as by itself; one that is refused does not hold up the others.
+	// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
 	AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAlarmEvents What happened to alarms
+	// ListAlarmEvents List events of all alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
-	// alarms that are deleted. An id of nothing is 400, unless events of it are found.
+	// Returns the alarm log of the plant, ordered by offset, which has no gaps. It keeps the
+	// events of deleted alarms. An unknown `sensor_id` or `gateway_id` is answered with 400,
+	// unless it has events.
 	//
 	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 	ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetAlarmKPI How good the alarm system is
+	// GetAlarmKPI Get alarm KPIs
 	//
-	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
-	// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
-	// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
-	// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
-	// minute; the ten most frequent are at most 5 % of all.
+	// Covers at most 31 days, and the last 24 hours by default. The figures are compared with the
+	// limits of EEMUA 191 for one operator: on average 1 and at most 10 alarms in ten minutes; and
+	// with those of ISA-18.2 and IEC 62682: floods, from more than 10 to fewer than 5 alarms in
+	// ten minutes, take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; no
+	// alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
 	//
 	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 	GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SimulateAlarmWithBody Try a rule on stored readings
+	// SimulateAlarmWithBody Simulate an alarm rule
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it
-	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-	// by their rules of today. What people did in that time, as taking a cause out of service, is
-	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-	// as a long history does.
+	// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+	// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+	// evaluated on their own readings by their present rules. Commands of users, such as taking a
+	// cause out of service, are not taken into account. Readings are evaluated in order of their
+	// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+	// very many readings is subject to the limit on expensive queries.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
 	SimulateAlarmWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SimulateAlarm Try a rule on stored readings
+	// SimulateAlarm Simulate an alarm rule
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it
-	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-	// by their rules of today. What people did in that time, as taking a cause out of service, is
-	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-	// as a long history does.
+	// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+	// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+	// evaluated on their own readings by their present rules. Commands of users, such as taking a
+	// cause out of service, are not taken into account. Readings are evaluated in order of their
+	// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+	// very many readings is subject to the limit on expensive queries.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5595,15 +6143,15 @@ type ClientInterface interface {
 
 	// DeleteAlarm Delete an alarm
 	//
-	// Its events stay in the journal. One that suppresses others is not deleted before their rules
-	// are changed. To silence it, take it out of service.
+	// Its events stay in the alarm log. An alarm that suppresses others is not deleted before
+	// their rules are changed: 409. To silence an alarm, take it out of service.
 	//
 	// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
 	DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetAlarm One alarm
+	// GetAlarm Get an alarm
 	//
-	// Its rule and where it stands. The `ETag` is of the rule.
+	// Returns its rule and state. The `ETag` is the `rule_version`.
 	//
 	// Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
 	GetAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5648,8 +6196,8 @@ type ClientInterface interface {
 
 	// AcknowledgeAlarmWithBody Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-	// is acknowledged.
+	// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+	// since, the answer is 409 and nothing is acknowledged.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5658,8 +6206,8 @@ type ClientInterface interface {
 
 	// AcknowledgeAlarm Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-	// is acknowledged.
+	// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+	// since, the answer is 409 and nothing is acknowledged.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5668,7 +6216,7 @@ type ClientInterface interface {
 
 	// CommentOnAlarmWithBody Comment on an alarm
 	//
-	// Goes into its journal.
+	// Adds a comment to the alarm log.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5677,31 +6225,31 @@ type ClientInterface interface {
 
 	// CommentOnAlarm Comment on an alarm
 	//
-	// Goes into its journal.
+	// Adds a comment to the alarm log.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
 	CommentOnAlarm(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListEventsForAlarm What happened to one alarm
+	// ListEventsForAlarm List events of one alarm
 	//
-	// Its journal, oldest first; also of one that is deleted.
+	// Returns its part of the alarm log, oldest first; also of a deleted alarm.
 	//
 	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
 	ListEventsForAlarm(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExplainAlarm Why an alarm is as it is
+	// ExplainAlarm Explain an alarm's state
 	//
-	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
-	// an input is stale, or that the reading that raised it was deleted.
+	// Returns what the alarm evaluates, what it waits for, and the reasons in sentences: also that
+	// it is not in use, that an input is stale, or that the reading that raised it was deleted.
 	//
 	// Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 	ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TakeAlarmOutOfServiceWithBody Take an alarm out of service
 	//
-	// Until it is returned; needs a reason.
+	// Lasts until the alarm is returned to service; requires a reason.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5710,7 +6258,7 @@ type ClientInterface interface {
 
 	// TakeAlarmOutOfService Take an alarm out of service
 	//
-	// Until it is returned; needs a reason.
+	// Lasts until the alarm is returned to service; requires a reason.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5719,7 +6267,7 @@ type ClientInterface interface {
 
 	// ResetAlarmWithBody Reset a latched alarm
 	//
-	// Once its trouble is over.
+	// Allowed once its condition is over.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5728,7 +6276,7 @@ type ClientInterface interface {
 
 	// ResetAlarm Reset a latched alarm
 	//
-	// Once its trouble is over.
+	// Allowed once its condition is over.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5737,7 +6285,7 @@ type ClientInterface interface {
 
 	// ReturnAlarmToServiceWithBody Return an alarm to service
 	//
-	// It is then what its readings say.
+	// The state is then what the readings say.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5746,7 +6294,7 @@ type ClientInterface interface {
 
 	// ReturnAlarmToService Return an alarm to service
 	//
-	// It is then what its readings say.
+	// The state is then what the readings say.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5755,8 +6303,8 @@ type ClientInterface interface {
 
 	// ShelveAlarmWithBody Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-	// itself.
+	// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+	// notifications, and comes back by itself.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5765,121 +6313,120 @@ type ClientInterface interface {
 
 	// ShelveAlarm Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-	// itself.
+	// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+	// notifications, and comes back by itself.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
 	ShelveAlarm(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UnshelveAlarmWithBody Take an alarm off the shelf
+	// UnshelveAlarmWithBody Unshelve an alarm
 	//
-	// Before its time.
+	// Ends shelving early.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
 	UnshelveAlarmWithBody(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UnshelveAlarm Take an alarm off the shelf
+	// UnshelveAlarm Unshelve an alarm
 	//
-	// Before its time.
+	// Ends shelving early.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
 	UnshelveAlarm(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LoginWithBody Begin a session
+	// LoginWithBody Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	LoginWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Login Begin a session
+	// Login Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	Login(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// LoginWithFormdataBody Begin a session
+	// LoginWithFormdataBody Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type.
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	LoginWithFormdataBody(ctx context.Context, body LoginFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// Logout End the session
+	// Logout Log out
 	//
-	// Ends the session of the access token, its refresh tokens, its access tokens and its open
-	// sockets with it.
+	// Ends the login session of the access token with all of its tokens and open sockets.
 	//
 	// Corresponds with POST /api/auth/logout (the `Logout` operationId).
 	Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetCurrentUser Who is logged in
+	// GetCurrentUser Get the current user
 	//
-	// The user of the access token.
+	// Returns the user of the access token.
 	//
 	// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
 	GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangePasswordWithBody Change one's own password
+	// ChangePasswordWithBody Change the current user's password
 	//
-	// Asks for the current password. Every other session of the user ends; this one goes on.
+	// Requires the current password. All other sessions of the user end; this one continues.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePasswordWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangePassword Change one's own password
+	// ChangePassword Change the current user's password
 	//
-	// Asks for the current password. Every other session of the user ends; this one goes on.
+	// Requires the current password. All other sessions of the user end; this one continues.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RefreshSessionWithBody Exchange a refresh token for a new pair
+	// RefreshSessionWithBody Refresh a login session
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-	// token that it was exchanged for is unused, the same request is answered again with that
-	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-	// do not end the session. Any other second use ends the whole session, since either its owner
-	// or a thief has used the token before.
+	// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+	// Within 30 seconds of its use, and while its successor is unused, the same request is
+	// answered again with that successor and a new access token, so that a lost answer or two tabs
+	// that refresh at once do not end the session. Any other second use ends the whole session,
+	// since the token may have been stolen.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
 	RefreshSessionWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RefreshSession Exchange a refresh token for a new pair
+	// RefreshSession Refresh a login session
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-	// token that it was exchanged for is unused, the same request is answered again with that
-	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-	// do not end the session. Any other second use ends the whole session, since either its owner
-	// or a thief has used the token before.
+	// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+	// Within 30 seconds of its use, and while its successor is unused, the same request is
+	// answered again with that successor and a new access token, so that a lost answer or two tabs
+	// that refresh at once do not end the session. Any other second use ends the whole session,
+	// since the token may have been stolen.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5888,42 +6435,42 @@ type ClientInterface interface {
 
 	// DeleteReadings Delete readings
 	//
-	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
-	// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
-	// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
-	// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
-	// the answer says what would go. A large range goes a day at a time: when it is cut off, what
-	// was deleted is deleted, and the same request goes on.
+	// Deletes the readings of one sensor in a time range permanently. The latest reading becomes
+	// the newest one that is left, with its timestamp as `received_at`. Alarms on the sensor,
+	// except `no_data`, are then evaluated on what is left, however old; when nothing is left they
+	// keep their state. A large range is deleted one day at a time: after an interruption, repeat
+	// the request to continue.
 	//
 	// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
 	DeleteReadings(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListReadings Raw readings
+	// ListReadings List readings
 	//
-	// The stored readings of one or more sensors, newest first unless `order=asc`, at full
-	// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
-	// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
-	// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
+	// Returns stored readings of one or more sensors, newest first unless `order=asc`. Readings of
+	// equal time are ordered by sensor id. An unknown sensor is answered with 400. `X-Truncated`
+	// says whether there are more; the next page is at `Link`, or the same request with
+	// `X-Next-Cursor` as `cursor`. For more than some thousand readings use `GET
+	// /api/data/export`. A page of many sensors is subject to the limit on expensive queries, as a
+	// long history is.
 	//
 	// Corresponds with GET /api/data (the `ListReadings` operationId).
 	ListReadings(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// WriteReadingsWithBody Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+	// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
-	// the first stays); `rejected` with a reason. A body that is not as described here is refused
-	// as a whole, and nothing of it is stored.
+	// the first one stays); `rejected` with a reason. A body that does not match this description
+	// is refused as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-	// whichever instance. With other readings the key is 422. While the first request is still at
-	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-	// when the server died between the commit and keeping the answer, the next request with the
-	// key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+	// by every instance. The key with other readings is answered with 422. While the first request
+	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+	// after a 503, or when the server stopped between the commit and keeping the answer, the next
+	// request with the key is carried out, and stored readings are `duplicate`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5932,26 +6479,26 @@ type ClientInterface interface {
 
 	// WriteReadings Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+	// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
-	// the first stays); `rejected` with a reason. A body that is not as described here is refused
-	// as a whole, and nothing of it is stored.
+	// the first one stays); `rejected` with a reason. A body that does not match this description
+	// is refused as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-	// whichever instance. With other readings the key is 422. While the first request is still at
-	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-	// when the server died between the commit and keeping the answer, the next request with the
-	// key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+	// by every instance. The key with other readings is answered with 422. While the first request
+	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+	// after a 503, or when the server stopped between the commit and keeping the answer, the next
+	// request with the key is carried out, and stored readings are `duplicate`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/data (the `WriteReadings` operationId).
 	WriteReadings(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDownsampledReadings Get readings downsampled for a chart
+	// GetDownsampledReadings Get downsampled readings
 	//
 	// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
 	// first and the last reading are always chosen, and all readings when there are no more than
@@ -5973,181 +6520,178 @@ type ClientInterface interface {
 	// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
 	GetDownsampledReadings(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExportReadings Raw readings as a file
+	// ExportReadings Export readings as a file
 	//
-	// The stored readings of one or more sensors as one stream of any length, in order of sensor
-	// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+	// Streams the stored readings of one or more sensors, of any number, ordered by sensor id,
+	// then by time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
 	// compressed in itself.
 	//
 	// | format | columns |
 	// |---|---|
-	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
-	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
-	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code` with a header line; null is empty |
+	// | `ndjson` | one `Reading` per line, with more members with `include=sensor` |
+	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double, `quality` string, `status_code` int64; null where absent |
 	//
-	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
-	// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
-	// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
-	// that a spreadsheet does not take it for a formula.
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, as
+	// they are when the export begins. In CSV, texts are quoted where RFC 4180 requires it, and a
+	// text that begins with `=`, `+`, `-` or `@` is prefixed with `'`, so that a spreadsheet does
+	// not evaluate it as a formula.
 	//
-	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
-	// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
-	// line's sensor and time as `after`: the answer goes on behind it, without the header line,
-	// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	// A complete export ends with the regular end of the HTTP response. An export that fails is
+	// cut off, so that a client never takes a part for the whole. To continue a CSV or NDJSON
+	// export, send the sensor and time of the last complete line as `after`: the answer continues
+	// after it, without the header line, and can be appended. A Parquet file that was cut off
+	// cannot be read: export a shorter range.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
-	// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
-	// first one does not come within some seconds.
+	// Readings are read in chunks: readings that arrive meanwhile for a time already passed are
+	// not included. Each chunk of a long export is subject to the limit on expensive queries; when
+	// the first one has to wait for too long the answer is 503.
 	//
 	// Corresponds with GET /api/data/export (the `ExportReadings` operationId).
 	ExportReadings(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHistory Get aggregated history
 	//
-	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
-	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
-	// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
-	// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
-	// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
-	// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
-	// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
-	// follow each other without hole or overlap, and none is longer than its width and what the
-	// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
-	// `[start, end)` count, also in the first and the last bucket.
+	// Returns aggregates of one or more sensors in buckets of an `interval`, or of the finest
+	// interval that gives at most `points` buckets. Buckets follow the clock of `timezone`: up to
+	// an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months on
+	// their first day; a day on which the clock changes has 23 or 25 hours. A bucket of more than
+	// an hour ends when the clock first shows, or skips, the start of the next one: an hour that
+	// occurs twice makes its bucket longer by that hour, a skipped hour makes it shorter or omits
+	// it. A bucket of an hour or less also ends when the clock changes. So buckets follow each
+	// other without gap or overlap. Each has its start and its end. Only readings in `[start,
+	// end)` count, also in the first and the last bucket.
 	//
-	// | `agg` | is | OPC UA Part 13 |
+	// | `agg` | meaning | OPC UA Part 13 |
 	// |---|---|---|
 	// | `avg` | mean of the values | Average |
-	// | `min`, `max` | least and greatest value | Minimum, Maximum |
+	// | `min`, `max` | smallest and largest value | Minimum, Maximum |
 	// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
-	// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+	// | `count` | number of readings of any quality | Count is of good ones only |
 	// | `first`, `last` | oldest and newest value | Start, End |
-	// | `delta` | `last` less `first` | Delta |
-	// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
-	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
-	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+	// | `delta` | `last` minus `first` | Delta |
+	// | `stddev` | sample standard deviation; null with fewer than two values | StandardDeviationSample |
+	// | `time_weighted_avg` | mean when each value holds until the next one | TimeAverage, stepped |
+	// | `percent_good` | percentage of readings of good quality | PercentGood weighs by time |
 	//
-	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
-	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
-	// false).
+	// `time_weighted_avg` includes the value before the range when it is at most a day old. Values
+	// of bad quality, and readings without a value, count in `count` and `percent_good` only;
+	// uncertain values count like good ones (TreatUncertainAsBad is false).
 	//
-	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
-	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
-	// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-	// hours that are over are kept for whoever asks the same, and never older than a second: what
-	// was stored or deleted before that is seen.
+	// An answer has at most 50,000 points, sensors times buckets. More is answered with 400, which
+	// names the finest interval that is possible, unless `limit` is given: then `next` is the
+	// `start` of the rest and `coverage` ends there. A range that has ended is answered with an
+	// `ETag`. Answers about hours that are over are cached and never older than a second: earlier
+	// writes and deletions are always seen.
 	//
-	// Questions that make the server look at very much, as ones of 100,000 readings or more that
-	// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
-	// does not come within some seconds is 503: try again after `Retry-After`. Charts and
-	// dashboards, which rollups answer, never wait for them.
+	// At most a few expensive queries, such as those of 100,000 readings or more that rollups
+	// cannot answer, run at once, so that ingest is not delayed. One that waits for longer than
+	// some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
 	//
 	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListLatestReadings Newest readings
+	// ListLatestReadings List latest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
-	// is left out. The newest is the one with the latest effective time: the earlier of its
-	// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
-	// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
-	// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
-	// how old it is by the server's clock, and whether that is more than `stale_after`: a value
-	// that stands still because nothing comes is not a current one.
+	// Returns the newest reading of each sensor, ordered by sensor id; sensors without readings
+	// are omitted. The newest reading is the one with the latest effective time: the earlier of
+	// its `timestamp` and `received_at`. Without a filter all sensors are listed except those of
+	// the server's own gateway, which are included with `is_system=true` or when `sensor_id` or
+	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is
+	// answered with 400. Each reading says how old it is by the server's clock, and whether that
+	// is more than `stale_after_seconds`.
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
 	ListLatestReadings(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListRejections What was refused
+	// ListRejections List rejections
 	//
-	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
-	// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
-	// with how often it came; one that comes again moves to the front. When refusals flood in,
-	// more than 32 to one transaction, then of each gateway, topic and reason the first of the
-	// transaction is kept, and the others are counted together in one entry that is `folded`: no
-	// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
-	// server's settings say otherwise; all gateways that are not registered share one such place.
-	// What was refused of a `POST /api/data` stands in its answer and not here.
+	// Returns payloads and single samples that arrived over MQTT and were rejected, newest first
+	// by `last_at`. The same rejection of a gateway, on a topic, for a reason, of the same bytes
+	// is one entry with a count; a repetition moves it to the front. When more than 32 rejections
+	// come in one transaction, the first of each gateway, topic and reason is kept, and the others
+	// are counted together in one `folded` entry, so that each rejection is counted. The newest
+	// 10,000 entries of each gateway are kept for 30 days, unless the server's settings say
+	// otherwise; all unregistered gateways share one such limit. Rejections of `POST /api/data`
+	// are in its answer only.
 	//
-	// It needs the role engineer, though viewers read data: a refused payload may hold anything,
-	// also what was never meant for this system, and to act on it is to configure gateways and
-	// sensors.
+	// The role `engineer` is needed, although viewers read data: a rejected payload may contain
+	// anything.
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PreviewRetention What retention will remove
+	// PreviewRetention Preview retention
 	//
-	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
-	// sensor's `retention_days` with care, for what was removed cannot be brought back.
+	// Lists what the next pass of retention, within some minutes, will remove; changes nothing.
+	// Set `retention_days` with care: removed readings cannot be restored.
 	//
-	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
-	// A partition in which no sensor keeps anything is dropped; from others readings are deleted
-	// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
-	// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
-	// readings, so that no answer tells of readings that are not there, and a sensor of which all
-	// have gone has no newest one. Readings that come and are older than their sensor keeps are
-	// refused as `too_old`.
+	// Retention removes one partition at a time, once its end is expired for a sensor. A partition
+	// that no sensor needs is dropped; from other partitions the readings of expired sensors are
+	// deleted. A partition longer than an eighth of a sensor's retention is not waited for: that
+	// sensor's readings are deleted from it one day at a time. Rollups are removed with the
+	// readings, and a sensor without readings has no latest reading. New readings that are older
+	// than their sensor's retention are rejected as `too_old`.
 	//
-	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
-	// `limit`, or none, and still have a `Link`.
+	// Partitions are listed oldest first. Many may be examined to find few, so a page may hold
+	// fewer than `limit` items, or none, and still have a `Link`.
 	//
 	// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
 	PreviewRetention(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetStatistics Statistics of readings
+	// GetStatistics Get statistics of readings
 	//
-	// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
-	// those of `GET /api/data/history` have the same definitions. Besides, percentiles
-	// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
-	// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+	// Returns all figures of one or more sensors at once, for the whole range or for each
+	// `interval` in it, as `GET /api/data/history` defines them. In addition: percentiles,
+	// interpolated between the two nearest values; gaps, the times between two readings of any
+	// quality that are longer than `gap_seconds`, where the gap before an interval's first reading
+	// belongs to that interval; and the rate. Intervals without readings are omitted. An answer
 	// has at most 5,000 intervals, those of all sensors together.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
-	// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
-	// come from sketches of the hours, also where these are not rolled up yet: the same question
-	// about the same readings has the same answer at any time. (A server without rollups is always
-	// exact.) `percentile_error` is how much of itself each of the two values may be off between
-	// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
-	// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
-	// for their turn as a long history does.
+	// Percentiles are exact (`percentile_method`) when the whole answer is about at most 20,000
+	// usable readings, or when its intervals are about an hour or shorter. Otherwise they come
+	// from sketches of hours, also where these are not rolled up yet, so that the same query about
+	// the same readings always has the same answer. A server without rollups is always exact.
+	// `percentile_error` is the relative error of each of the two values between which a
+	// percentile lies, usually 0.001, and more where the values of an hour differ by many orders
+	// of magnitude. All other figures, gaps included, are exact.
 	//
-	// As of the history, answers about hours that are over are kept, and never older than a
-	// second.
+	// Caching and the limit on expensive queries are those of `GET /api/data/history`.
 	//
 	// Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListGateways List gateways
 	//
-	// In order of id, without the server's own gateway unless `is_system` is true.
+	// Ordered by id. The server's own gateway is included only with `is_system=true`.
 	//
 	// Corresponds with GET /api/gateways (the `ListGateways` operationId).
 	ListGateways(ctx context.Context, params *ListGatewaysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateGatewayWithBody Register a gateway
+	// CreateGatewayWithBody Create a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-	// has the form of a key is the key as it is; any other is written in Latin letters and lower
-	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-	// if it would be a number that could be an id. If another gateway has the key, the first free
-	// ending of `-2`, `-3` and so on is added. The answer has the key.
+	// The gateway can connect once it has credentials. Without `key` the key is derived from
+	// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+	// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+	// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+	// remains, and begins with `gateway-` when it would be a number that could be an id. When
+	// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+	// answer contains the key.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/gateways (the `CreateGateway` operationId).
 	CreateGatewayWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateGateway Register a gateway
+	// CreateGateway Create a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-	// has the form of a key is the key as it is; any other is written in Latin letters and lower
-	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-	// if it would be a number that could be an id. If another gateway has the key, the first free
-	// ending of `-2`, `-3` and so on is added. The answer has the key.
+	// The gateway can connect once it has credentials. Without `key` the key is derived from
+	// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+	// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+	// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+	// remains, and begins with `gateway-` when it would be a number that could be an id. When
+	// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+	// answer contains the key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6156,37 +6700,37 @@ type ClientInterface interface {
 
 	// DeleteGateway Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
-	// their alarms go with it; without that it is 409, which says how many they are. What the
-	// server watches of it goes in any case. Readings are removed in the background; the journal
-	// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
-	// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
-	// 409, which names it.
+	// A gateway that has sensors is deleted only with `cascade=true`, together with the sensors,
+	// their readings and their alarms; without it the answer is 409 with their number. The
+	// server's own sensors about the gateway are deleted in any case. Readings are removed in the
+	// background; the alarm log stays. While an alarm on another gateway's sensor refers to one of
+	// its sensors, or is suppressed by one of its alarms, the answer is 409, which names that
+	// alarm.
 	//
 	// Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 	DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetGateway One gateway
+	// GetGateway Get a gateway
 	//
-	// With its presence as last seen.
+	// Returns its description and its presence.
 	//
 	// Corresponds with GET /api/gateways/{id} (the `GetGateway` operationId).
 	GetGateway(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateGatewayWithBody Change a gateway
+	// UpdateGatewayWithBody Update a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-	// and closes its connections within 5 s.
+	// Members that are absent keep their value. `is_active` false refuses its messages and closes
+	// its connections within 5 s.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/gateways/{id} (the `UpdateGateway` operationId).
 	UpdateGatewayWithBody(ctx context.Context, id IDParameter, params *UpdateGatewayParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateGateway Change a gateway
+	// UpdateGateway Update a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-	// and closes its connections within 5 s.
+	// Members that are absent keep their value. `is_active` false refuses its messages and closes
+	// its connections within 5 s.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6195,195 +6739,196 @@ type ClientInterface interface {
 
 	// ListCredentials List a gateway's credentials
 	//
-	// The ones in force, at most two, oldest first; never the secrets.
+	// Returns the valid ones, at most two, oldest first, without their secrets.
 	//
 	// Corresponds with GET /api/gateways/{id}/credentials (the `ListCredentials` operationId).
 	ListCredentials(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateCredential Make a new secret for a gateway
+	// CreateCredential Create a credential of a gateway
 	//
-	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
-	// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
-	// the answer names.
+	// The secret is returned only in this answer. Two secrets are valid at a time, so that a
+	// gateway can change to a new one without interruption; a third revokes the oldest, which the
+	// answer names.
 	//
 	// Corresponds with POST /api/gateways/{id}/credentials (the `CreateCredential` operationId).
 	CreateCredential(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeCredential Revoke a credential
 	//
-	// The gateway can no longer connect with it; connections made with it are closed within 5 s.
+	// The gateway can no longer connect with it; connections opened with it are closed within 5 s.
 	//
 	// Corresponds with DELETE /api/gateways/{id}/credentials/{credential_id} (the `RevokeCredential` operationId).
 	RevokeCredential(ctx context.Context, id IDParameter, credentialID ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNotificationChannels List channels
+	// ListNotificationChannels List notification channels
 	//
-	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
-	// and host.
+	// Ordered by id, without secrets; of a webhook's address, which may contain one, only scheme
+	// and host are returned.
 	//
 	// Corresponds with GET /api/notifications/channels (the `ListNotificationChannels` operationId).
 	ListNotificationChannels(ctx context.Context, params *ListNotificationChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationChannelWithBody Make a channel
+	// CreateNotificationChannelWithBody Create a notification channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-	// `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+	// event on `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-	// are private, of this machine or reserved are refused, at every connection, unless
-	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// are not followed. Addresses that are private, of this machine or reserved are refused, at
+	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/notifications/channels (the `CreateNotificationChannel` operationId).
 	CreateNotificationChannelWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationChannel Make a channel
+	// CreateNotificationChannel Create a notification channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-	// `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+	// event on `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-	// are private, of this machine or reserved are refused, at every connection, unless
-	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// are not followed. Addresses that are private, of this machine or reserved are refused, at
+	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/notifications/channels (the `CreateNotificationChannel` operationId).
 	CreateNotificationChannel(ctx context.Context, body CreateNotificationChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteNotificationChannel Delete a channel
+	// DeleteNotificationChannel Delete a notification channel
 	//
-	// One that a route uses is not deleted: 409. What waits to be sent by it fails.
+	// A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
 	//
 	// Corresponds with DELETE /api/notifications/channels/{id} (the `DeleteNotificationChannel` operationId).
 	DeleteNotificationChannel(ctx context.Context, id IDParameter, params *DeleteNotificationChannelParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNotificationChannel One channel
+	// GetNotificationChannel Get a notification channel
 	//
-	// Without its secret.
+	// Returns it without its secret.
 	//
 	// Corresponds with GET /api/notifications/channels/{id} (the `GetNotificationChannel` operationId).
 	GetNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNotificationChannelWithBody Change a channel
+	// UpdateNotificationChannelWithBody Update a notification channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-	// new values.
+	// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+	// use the new values.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/notifications/channels/{id} (the `UpdateNotificationChannel` operationId).
 	UpdateNotificationChannelWithBody(ctx context.Context, id IDParameter, params *UpdateNotificationChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNotificationChannel Change a channel
+	// UpdateNotificationChannel Update a notification channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-	// new values.
+	// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+	// use the new values.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/notifications/channels/{id} (the `UpdateNotificationChannel` operationId).
 	UpdateNotificationChannel(ctx context.Context, id IDParameter, params *UpdateNotificationChannelParams, body UpdateNotificationChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// TestNotificationChannel Send a trial
+	// TestNotificationChannel Send a test notification
 	//
-	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
-	// happened. It stands in the log of deliveries as `trial`.
+	// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
+	// result. It is listed as a delivery of kind `trial`.
 	//
 	// Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 	TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNotificationDeliveries What was sent
+	// ListNotificationDeliveries List deliveries
 	//
-	// The outbox and its log: what waits, what was delivered and what failed, newest first. What
-	// is over is kept for 30 days, unless the server's settings say otherwise.
+	// Returns the outbox and its log, newest first: what waits, what was delivered and what
+	// failed. Finished deliveries are kept for 30 days, unless the server's settings say
+	// otherwise.
 	//
 	// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
 	ListNotificationDeliveries(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNotificationDelivery One delivery
+	// GetNotificationDelivery Get a delivery
 	//
-	// With the events in it, the first 100.
+	// Returns it with its first 100 events.
 	//
 	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
 	GetNotificationDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListNotificationRoutes List routes
+	// ListNotificationRoutes List notification routes
 	//
-	// In order of id.
+	// Ordered by id.
 	//
 	// Corresponds with GET /api/notifications/routes (the `ListNotificationRoutes` operationId).
 	ListNotificationRoutes(ctx context.Context, params *ListNotificationRoutesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationRouteWithBody Make a route
+	// CreateNotificationRouteWithBody Create a notification route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-	// nothing. There can be 1,000 routes.
+	// An event is sent by every route that it matches: by severity, by labels, all of which the
+	// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+	// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+	// alarm sends nothing. At most 1,000 routes can exist.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+	// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+	// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/notifications/routes (the `CreateNotificationRoute` operationId).
 	CreateNotificationRouteWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationRoute Make a route
+	// CreateNotificationRoute Create a notification route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-	// nothing. There can be 1,000 routes.
+	// An event is sent by every route that it matches: by severity, by labels, all of which the
+	// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+	// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+	// alarm sends nothing. At most 1,000 routes can exist.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+	// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+	// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/notifications/routes (the `CreateNotificationRoute` operationId).
 	CreateNotificationRoute(ctx context.Context, body CreateNotificationRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeleteNotificationRoute Delete a route
+	// DeleteNotificationRoute Delete a notification route
 	//
-	// What it has gathered is sent still; nobody is reminded any more.
+	// Events that it has grouped are still sent; reminders end.
 	//
 	// Corresponds with DELETE /api/notifications/routes/{id} (the `DeleteNotificationRoute` operationId).
 	DeleteNotificationRoute(ctx context.Context, id IDParameter, params *DeleteNotificationRouteParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNotificationRoute One route
+	// GetNotificationRoute Get a notification route
 	//
-	// With what it matches and how it tells.
+	// Returns what it matches and where it sends.
 	//
 	// Corresponds with GET /api/notifications/routes/{id} (the `GetNotificationRoute` operationId).
 	GetNotificationRoute(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNotificationRouteWithBody Change a route
+	// UpdateNotificationRouteWithBody Update a notification route
 	//
-	// Members that are absent keep their value. It holds for events from now on.
+	// Members that are absent keep their value. The change applies to events from now on.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/notifications/routes/{id} (the `UpdateNotificationRoute` operationId).
 	UpdateNotificationRouteWithBody(ctx context.Context, id IDParameter, params *UpdateNotificationRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateNotificationRoute Change a route
+	// UpdateNotificationRoute Update a notification route
 	//
-	// Members that are absent keep their value. It holds for events from now on.
+	// Members that are absent keep their value. The change applies to events from now on.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6392,73 +6937,74 @@ type ClientInterface interface {
 
 	// ListNotificationSilences List silences
 	//
-	// Newest first. Those that have ended stay listed for as long as deliveries do.
+	// Newest first. Silences that have ended are listed for as long as deliveries are.
 	//
 	// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
 	ListNotificationSilences(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationSilenceWithBody Begin a silence
+	// CreateNotificationSilenceWithBody Create a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-	// its end if the alarm still stands.
+	// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+	// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+	// condition is required. Alarms themselves are not affected, and reminders and escalations
+	// that are due meanwhile follow at the end if the alarm still stands.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
 	CreateNotificationSilenceWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateNotificationSilence Begin a silence
+	// CreateNotificationSilence Create a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-	// its end if the alarm still stands.
+	// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+	// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+	// condition is required. Alarms themselves are not affected, and reminders and escalations
+	// that are due meanwhile follow at the end if the alarm still stands.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
 	CreateNotificationSilence(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetNotificationSilence One silence
+	// GetNotificationSilence Get a silence
 	//
-	// With who wanted it, and how many events it held back.
+	// Returns it with its creator and the number of events that it held back.
 	//
 	// Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
 	GetNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EndNotificationSilence End a silence early
 	//
-	// It stays listed, with who ended it. One that has ended is 409.
+	// The silence stays listed, with the user who ended it. One that has ended is answered with
+	// 409.
 	//
 	// Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
 	EndNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSensors List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
-	// are listed only when `is_system` is true or `gateway_id` names that gateway.
+	// Ordered by id. An unknown `gateway_id` is answered with 400. Sensors of the server's own
+	// gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
 	//
 	// Corresponds with GET /api/sensors (the `ListSensors` operationId).
 	ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateSensorWithBody Register a sensor
+	// CreateSensorWithBody Create a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway
-	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-	// of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+	// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+	// place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/sensors (the `CreateSensor` operationId).
 	CreateSensorWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateSensor Register a sensor
+	// CreateSensor Create a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway
-	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-	// of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+	// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+	// place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6467,36 +7013,35 @@ type ClientInterface interface {
 
 	// DeleteSensor Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background, the journal of
-	// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
-	// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
-	// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
-	// false.
+	// Its alarms and readings are deleted with it; readings are removed in the background, and the
+	// alarm log stays. While an alarm on another sensor refers to it, or is suppressed by one of
+	// its alarms, the answer is 409, which names that alarm. Sensors of the server's own gateway
+	// cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
 	DeleteSensor(ctx context.Context, id IDParameter, params *DeleteSensorParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSensor One sensor
+	// GetSensor Get a sensor
 	//
-	// Its description; for its values see `data`.
+	// Returns its description; its readings are under `data`.
 	//
 	// Corresponds with GET /api/sensors/{id} (the `GetSensor` operationId).
 	GetSensor(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateSensorWithBody Change a sensor
+	// UpdateSensorWithBody Update a sensor
 	//
 	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-	// cleared by null. A sensor stays with its gateway.
+	// removed by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/sensors/{id} (the `UpdateSensor` operationId).
 	UpdateSensorWithBody(ctx context.Context, id IDParameter, params *UpdateSensorParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateSensor Change a sensor
+	// UpdateSensor Update a sensor
 	//
 	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-	// cleared by null. A sensor stays with its gateway.
+	// removed by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6505,25 +7050,23 @@ type ClientInterface interface {
 
 	// ListUsers List users
 	//
-	// In order of id.
+	// Ordered by id.
 	//
 	// Corresponds with GET /api/users (the `ListUsers` operationId).
 	ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUserWithBody Add a user
+	// CreateUserWithBody Create a user
 	//
-	// The user logs in with the password given here and can change it with `PUT
-	// /api/auth/me/password`.
+	// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/users (the `CreateUser` operationId).
 	CreateUserWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateUser Add a user
+	// CreateUser Create a user
 	//
-	// The user logs in with the password given here and can change it with `PUT
-	// /api/auth/me/password`.
+	// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6532,98 +7075,97 @@ type ClientInterface interface {
 
 	// DeleteUser Delete a user
 	//
-	// Ends the user's sessions; live connections are closed within 5 s. What the user did to
-	// alarms stays in their journal, under the name. The last active admin stays: 409.
-	// `dry_run=true` answers what would go and changes nothing.
+	// Ends the user's sessions; open sockets are closed within 5 s. What the user did to alarms
+	// stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
 	//
 	// Corresponds with DELETE /api/users/{id} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, id IDParameter, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUser One user
+	// GetUser Get a user
 	//
-	// Never the password, nor its hash.
+	// Neither the password nor its hash is returned.
 	//
 	// Corresponds with GET /api/users/{id} (the `GetUser` operationId).
 	GetUser(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUserWithBody Change a user
+	// UpdateUserWithBody Update a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s
-	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-	// live connections are closed within 5 s. The last active admin can neither be disabled nor
-	// given another role: 409.
+	// Members that are absent keep their value. A new role applies from the next request, within 1
+	// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+	// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+	// another role: 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithBody(ctx context.Context, id IDParameter, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateUser Change a user
+	// UpdateUser Update a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s
-	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-	// live connections are closed within 5 s. The last active admin can neither be disabled nor
-	// given another role: 409.
+	// Members that are absent keep their value. A new role applies from the next request, within 1
+	// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+	// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+	// another role: 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUser(ctx context.Context, id IDParameter, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateWebSocketTicket A ticket for one WebSocket
+	// CreateWebSocketTicket Create a WebSocket ticket
 	//
-	// Good for one connection within 30 s, in the session of the access token.
+	// Valid for one connection within 30 s, in the login session of the access token.
 	//
 	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 	CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetHealth State of the service and what it depends on
+	// GetHealth Get the health of the service
 	//
-	// Answers 503 when something it cannot work without is down.
+	// Answered with 503 when a dependency that the service needs is down.
 	//
 	// Corresponds with GET /health (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetLiveness Is the process alive
+	// GetLiveness Check liveness
 	//
-	// Answers 200 as long as the process answers. Restart it when this fails.
+	// Answered with 200 as long as the process answers. Restart the process when this fails.
 	//
 	// Corresponds with GET /health/live (the `GetLiveness` operationId).
 	GetLiveness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Can it take work
+	// GetReadiness Check readiness
 	//
-	// Answers 503 while it starts or stops and while the database does not answer. Send it no
-	// traffic then.
+	// Answered with 503 while the service starts or stops and while the database does not answer.
+	// Send it no requests then.
 	//
 	// Corresponds with GET /health/ready (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetMetrics Metrics for Prometheus
+	// GetMetrics Get metrics for Prometheus
 	//
-	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
-	// there by its id, and only the first 100 of which anything was refused since the start; the
-	// others are `other`, those that are not registered `none`. There are no names of users,
-	// gateways or sensors. It asks for no login, so keep it inside your network all the same.
+	// Returns counts and durations only. Rejections are counted by reason and gateway: a gateway
+	// is identified by its id, and only the first 100 with rejections since the start have a label
+	// of their own; others are `other`, unregistered ones `none`. There are no names of users,
+	// gateways or sensors. No login is required, so do not expose this address to the public.
 	//
-	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
-	// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
-	// all but `status` are `none` for what is not in the contract) and
+	// Among the metrics are `http_requests_total` and `http_request_duration_seconds` (labels
+	// `operation`, `method`, `endpoint` as the path in this contract, and for the former `status`;
+	// all but `status` are `none` for requests outside of the contract) and
 	// `websocket_connections_active`.
 	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetOpenAPI This document
+	// GetOpenAPI Get this document as JSON
 	//
-	// As JSON, for generators and documentation pages.
+	// For generators and documentation pages.
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenAPI` operationId).
 	GetOpenAPI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetVersion What runs here
+	// GetVersion Get the version
 	//
-	// Version and origin of the program.
+	// Returns version and origin of the program.
 	//
 	// Corresponds with GET /version (the `GetVersion` operationId).
 	GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6631,8 +7173,8 @@ type ClientInterface interface {
 
 // ListAlarms List alarms
 //
-// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
-// `gateway_id` that is none is 400.
+// Returns rules and states, most severe first unless another order is given. An unknown
+// `sensor_id` or `gateway_id` is answered with 400.
 //
 // Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6647,23 +7189,23 @@ func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEd
 	return c.Client.Do(req)
 }
 
-// CreateAlarmWithBody Make an alarm
+// CreateAlarmWithBody Create an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-// The event has `at` of now, the value, and a comment that says so. A value is current when it
-// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-// one sensor, as their own sensor or as an input of a deviation or an expression
-// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-// limit.
+// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+// event has the current time as `at`, the value, and a comment that says so. A value is
+// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+// sensor and the limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 // several transactions, its readings in order of time, and acknowledged after the last;
-// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 // is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes any type of body and a specified content type.
@@ -6681,23 +7223,23 @@ func (c *Client) CreateAlarmWithBody(ctx context.Context, contentType string, bo
 	return c.Client.Do(req)
 }
 
-// CreateAlarm Make an alarm
+// CreateAlarm Create an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-// The event has `at` of now, the value, and a comment that says so. A value is current when it
-// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-// one sensor, as their own sensor or as an input of a deviation or an expression
-// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-// limit.
+// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+// event has the current time as `at`, the value, and a comment that says so. A value is
+// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+// sensor and the limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 // several transactions, its readings in order of time, and acknowledged after the last;
-// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 // is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type.
@@ -6717,7 +7259,7 @@ func (c *Client) CreateAlarm(ctx context.Context, body CreateAlarmJSONRequestBod
 
 // AcknowledgeAlarmsWithBody Acknowledge several alarms
 //
-// Each as by itself; one that is refused does not hold up the others.
+// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6736,7 +7278,7 @@ func (c *Client) AcknowledgeAlarmsWithBody(ctx context.Context, contentType stri
 
 // AcknowledgeAlarms Acknowledge several alarms
 //
-// Each as by itself; one that is refused does not hold up the others.
+// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6753,10 +7295,11 @@ func (c *Client) AcknowledgeAlarms(ctx context.Context, body AcknowledgeAlarmsJS
 	return c.Client.Do(req)
 }
 
-// ListAlarmEvents What happened to alarms
+// ListAlarmEvents List events of all alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
-// alarms that are deleted. An id of nothing is 400, unless events of it are found.
+// Returns the alarm log of the plant, ordered by offset, which has no gaps. It keeps the
+// events of deleted alarms. An unknown `sensor_id` or `gateway_id` is answered with 400,
+// unless it has events.
 //
 // Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6771,13 +7314,13 @@ func (c *Client) ListAlarmEvents(ctx context.Context, params *ListAlarmEventsPar
 	return c.Client.Do(req)
 }
 
-// GetAlarmKPI How good the alarm system is
+// GetAlarmKPI Get alarm KPIs
 //
-// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
-// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
-// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
-// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
-// minute; the ten most frequent are at most 5 % of all.
+// Covers at most 31 days, and the last 24 hours by default. The figures are compared with the
+// limits of EEMUA 191 for one operator: on average 1 and at most 10 alarms in ten minutes; and
+// with those of ISA-18.2 and IEC 62682: floods, from more than 10 to fewer than 5 alarms in
+// ten minutes, take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; no
+// alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
 //
 // Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6792,14 +7335,14 @@ func (c *Client) GetAlarmKPI(ctx context.Context, params *GetAlarmKPIParams, req
 	return c.Client.Do(req)
 }
 
-// SimulateAlarmWithBody Try a rule on stored readings
+// SimulateAlarmWithBody Simulate an alarm rule
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it
-// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-// by their rules of today. What people did in that time, as taking a cause out of service, is
-// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-// as a long history does.
+// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+// evaluated on their own readings by their present rules. Commands of users, such as taking a
+// cause out of service, are not taken into account. Readings are evaluated in order of their
+// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+// very many readings is subject to the limit on expensive queries.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6816,14 +7359,14 @@ func (c *Client) SimulateAlarmWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// SimulateAlarm Try a rule on stored readings
+// SimulateAlarm Simulate an alarm rule
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it
-// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-// by their rules of today. What people did in that time, as taking a cause out of service, is
-// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-// as a long history does.
+// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+// evaluated on their own readings by their present rules. Commands of users, such as taking a
+// cause out of service, are not taken into account. Readings are evaluated in order of their
+// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+// very many readings is subject to the limit on expensive queries.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6842,8 +7385,8 @@ func (c *Client) SimulateAlarm(ctx context.Context, body SimulateAlarmJSONReques
 
 // DeleteAlarm Delete an alarm
 //
-// Its events stay in the journal. One that suppresses others is not deleted before their rules
-// are changed. To silence it, take it out of service.
+// Its events stay in the alarm log. An alarm that suppresses others is not deleted before
+// their rules are changed: 409. To silence an alarm, take it out of service.
 //
 // Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
 func (c *Client) DeleteAlarm(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6858,9 +7401,9 @@ func (c *Client) DeleteAlarm(ctx context.Context, id IDParameter, params *Delete
 	return c.Client.Do(req)
 }
 
-// GetAlarm One alarm
+// GetAlarm Get an alarm
 //
-// Its rule and where it stands. The `ETag` is of the rule.
+// Returns its rule and state. The `ETag` is the `rule_version`.
 //
 // Corresponds with GET /api/alarms/{id} (the `GetAlarm` operationId).
 func (c *Client) GetAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6935,8 +7478,8 @@ func (c *Client) UpdateAlarm(ctx context.Context, id IDParameter, params *Update
 
 // AcknowledgeAlarmWithBody Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-// is acknowledged.
+// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+// since, the answer is 409 and nothing is acknowledged.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6955,8 +7498,8 @@ func (c *Client) AcknowledgeAlarmWithBody(ctx context.Context, id IDParameter, c
 
 // AcknowledgeAlarm Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-// is acknowledged.
+// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+// since, the answer is 409 and nothing is acknowledged.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6975,7 +7518,7 @@ func (c *Client) AcknowledgeAlarm(ctx context.Context, id IDParameter, body Ackn
 
 // CommentOnAlarmWithBody Comment on an alarm
 //
-// Goes into its journal.
+// Adds a comment to the alarm log.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6994,7 +7537,7 @@ func (c *Client) CommentOnAlarmWithBody(ctx context.Context, id IDParameter, con
 
 // CommentOnAlarm Comment on an alarm
 //
-// Goes into its journal.
+// Adds a comment to the alarm log.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7011,9 +7554,9 @@ func (c *Client) CommentOnAlarm(ctx context.Context, id IDParameter, body Commen
 	return c.Client.Do(req)
 }
 
-// ListEventsForAlarm What happened to one alarm
+// ListEventsForAlarm List events of one alarm
 //
-// Its journal, oldest first; also of one that is deleted.
+// Returns its part of the alarm log, oldest first; also of a deleted alarm.
 //
 // Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
 func (c *Client) ListEventsForAlarm(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7028,10 +7571,10 @@ func (c *Client) ListEventsForAlarm(ctx context.Context, id IDParameter, params 
 	return c.Client.Do(req)
 }
 
-// ExplainAlarm Why an alarm is as it is
+// ExplainAlarm Explain an alarm's state
 //
-// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
-// an input is stale, or that the reading that raised it was deleted.
+// Returns what the alarm evaluates, what it waits for, and the reasons in sentences: also that
+// it is not in use, that an input is stale, or that the reading that raised it was deleted.
 //
 // Corresponds with GET /api/alarms/{id}/explain (the `ExplainAlarm` operationId).
 func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7048,7 +7591,7 @@ func (c *Client) ExplainAlarm(ctx context.Context, id IDParameter, reqEditors ..
 
 // TakeAlarmOutOfServiceWithBody Take an alarm out of service
 //
-// Until it is returned; needs a reason.
+// Lasts until the alarm is returned to service; requires a reason.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7067,7 +7610,7 @@ func (c *Client) TakeAlarmOutOfServiceWithBody(ctx context.Context, id IDParamet
 
 // TakeAlarmOutOfService Take an alarm out of service
 //
-// Until it is returned; needs a reason.
+// Lasts until the alarm is returned to service; requires a reason.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7086,7 +7629,7 @@ func (c *Client) TakeAlarmOutOfService(ctx context.Context, id IDParameter, body
 
 // ResetAlarmWithBody Reset a latched alarm
 //
-// Once its trouble is over.
+// Allowed once its condition is over.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7105,7 +7648,7 @@ func (c *Client) ResetAlarmWithBody(ctx context.Context, id IDParameter, content
 
 // ResetAlarm Reset a latched alarm
 //
-// Once its trouble is over.
+// Allowed once its condition is over.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7124,7 +7667,7 @@ func (c *Client) ResetAlarm(ctx context.Context, id IDParameter, body ResetAlarm
 
 // ReturnAlarmToServiceWithBody Return an alarm to service
 //
-// It is then what its readings say.
+// The state is then what the readings say.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7143,7 +7686,7 @@ func (c *Client) ReturnAlarmToServiceWithBody(ctx context.Context, id IDParamete
 
 // ReturnAlarmToService Return an alarm to service
 //
-// It is then what its readings say.
+// The state is then what the readings say.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7162,8 +7705,8 @@ func (c *Client) ReturnAlarmToService(ctx context.Context, id IDParameter, body 
 
 // ShelveAlarmWithBody Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-// itself.
+// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+// notifications, and comes back by itself.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7182,8 +7725,8 @@ func (c *Client) ShelveAlarmWithBody(ctx context.Context, id IDParameter, conten
 
 // ShelveAlarm Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-// itself.
+// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+// notifications, and comes back by itself.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7200,9 +7743,9 @@ func (c *Client) ShelveAlarm(ctx context.Context, id IDParameter, body ShelveAla
 	return c.Client.Do(req)
 }
 
-// UnshelveAlarmWithBody Take an alarm off the shelf
+// UnshelveAlarmWithBody Unshelve an alarm
 //
-// Before its time.
+// Ends shelving early.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7219,9 +7762,9 @@ func (c *Client) UnshelveAlarmWithBody(ctx context.Context, id IDParameter, cont
 	return c.Client.Do(req)
 }
 
-// UnshelveAlarm Take an alarm off the shelf
+// UnshelveAlarm Unshelve an alarm
 //
-// Before its time.
+// Ends shelving early.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7238,12 +7781,12 @@ func (c *Client) UnshelveAlarm(ctx context.Context, id IDParameter, body Unshelv
 	return c.Client.Do(req)
 }
 
-// LoginWithBody Begin a session
+// LoginWithBody Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7260,12 +7803,12 @@ func (c *Client) LoginWithBody(ctx context.Context, contentType string, body io.
 	return c.Client.Do(req)
 }
 
-// Login Begin a session
+// Login Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7282,12 +7825,12 @@ func (c *Client) Login(ctx context.Context, body LoginJSONRequestBody, reqEditor
 	return c.Client.Do(req)
 }
 
-// LoginWithFormdataBody Begin a session
+// LoginWithFormdataBody Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type.
 //
@@ -7304,10 +7847,9 @@ func (c *Client) LoginWithFormdataBody(ctx context.Context, body LoginFormdataRe
 	return c.Client.Do(req)
 }
 
-// Logout End the session
+// Logout Log out
 //
-// Ends the session of the access token, its refresh tokens, its access tokens and its open
-// sockets with it.
+// Ends the login session of the access token with all of its tokens and open sockets.
 //
 // Corresponds with POST /api/auth/logout (the `Logout` operationId).
 func (c *Client) Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7322,9 +7864,9 @@ func (c *Client) Logout(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
-// GetCurrentUser Who is logged in
+// GetCurrentUser Get the current user
 //
-// The user of the access token.
+// Returns the user of the access token.
 //
 // Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
 func (c *Client) GetCurrentUser(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7339,9 +7881,9 @@ func (c *Client) GetCurrentUser(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
-// ChangePasswordWithBody Change one's own password
+// ChangePasswordWithBody Change the current user's password
 //
-// Asks for the current password. Every other session of the user ends; this one goes on.
+// Requires the current password. All other sessions of the user end; this one continues.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7358,9 +7900,9 @@ func (c *Client) ChangePasswordWithBody(ctx context.Context, contentType string,
 	return c.Client.Do(req)
 }
 
-// ChangePassword Change one's own password
+// ChangePassword Change the current user's password
 //
-// Asks for the current password. Every other session of the user ends; this one goes on.
+// Requires the current password. All other sessions of the user end; this one continues.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7377,13 +7919,13 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordJSONRequ
 	return c.Client.Do(req)
 }
 
-// RefreshSessionWithBody Exchange a refresh token for a new pair
+// RefreshSessionWithBody Refresh a login session
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-// token that it was exchanged for is unused, the same request is answered again with that
-// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-// do not end the session. Any other second use ends the whole session, since either its owner
-// or a thief has used the token before.
+// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+// Within 30 seconds of its use, and while its successor is unused, the same request is
+// answered again with that successor and a new access token, so that a lost answer or two tabs
+// that refresh at once do not end the session. Any other second use ends the whole session,
+// since the token may have been stolen.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7400,13 +7942,13 @@ func (c *Client) RefreshSessionWithBody(ctx context.Context, contentType string,
 	return c.Client.Do(req)
 }
 
-// RefreshSession Exchange a refresh token for a new pair
+// RefreshSession Refresh a login session
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-// token that it was exchanged for is unused, the same request is answered again with that
-// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-// do not end the session. Any other second use ends the whole session, since either its owner
-// or a thief has used the token before.
+// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+// Within 30 seconds of its use, and while its successor is unused, the same request is
+// answered again with that successor and a new access token, so that a lost answer or two tabs
+// that refresh at once do not end the session. Any other second use ends the whole session,
+// since the token may have been stolen.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7425,12 +7967,11 @@ func (c *Client) RefreshSession(ctx context.Context, body RefreshSessionJSONRequ
 
 // DeleteReadings Delete readings
 //
-// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
-// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
-// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
-// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
-// the answer says what would go. A large range goes a day at a time: when it is cut off, what
-// was deleted is deleted, and the same request goes on.
+// Deletes the readings of one sensor in a time range permanently. The latest reading becomes
+// the newest one that is left, with its timestamp as `received_at`. Alarms on the sensor,
+// except `no_data`, are then evaluated on what is left, however old; when nothing is left they
+// keep their state. A large range is deleted one day at a time: after an interruption, repeat
+// the request to continue.
 //
 // Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
 func (c *Client) DeleteReadings(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7445,13 +7986,14 @@ func (c *Client) DeleteReadings(ctx context.Context, params *DeleteReadingsParam
 	return c.Client.Do(req)
 }
 
-// ListReadings Raw readings
+// ListReadings List readings
 //
-// The stored readings of one or more sensors, newest first unless `order=asc`, at full
-// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
-// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
-// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
+// Returns stored readings of one or more sensors, newest first unless `order=asc`. Readings of
+// equal time are ordered by sensor id. An unknown sensor is answered with 400. `X-Truncated`
+// says whether there are more; the next page is at `Link`, or the same request with
+// `X-Next-Cursor` as `cursor`. For more than some thousand readings use `GET
+// /api/data/export`. A page of many sensors is subject to the limit on expensive queries, as a
+// long history is.
 //
 // Corresponds with GET /api/data (the `ListReadings` operationId).
 func (c *Client) ListReadings(ctx context.Context, params *ListReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7468,19 +8010,19 @@ func (c *Client) ListReadings(ctx context.Context, params *ListReadingsParams, r
 
 // WriteReadingsWithBody Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 // value at this instant; nothing changes); `conflict` (it has another value at this instant;
-// the first stays); `rejected` with a reason. A body that is not as described here is refused
-// as a whole, and nothing of it is stored.
+// the first one stays); `rejected` with a reason. A body that does not match this description
+// is refused as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-// whichever instance. With other readings the key is 422. While the first request is still at
-// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-// when the server died between the commit and keeping the answer, the next request with the
-// key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+// by every instance. The key with other readings is answered with 422. While the first request
+// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+// after a 503, or when the server stopped between the commit and keeping the answer, the next
+// request with the key is carried out, and stored readings are `duplicate`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7499,19 +8041,19 @@ func (c *Client) WriteReadingsWithBody(ctx context.Context, params *WriteReading
 
 // WriteReadings Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 // value at this instant; nothing changes); `conflict` (it has another value at this instant;
-// the first stays); `rejected` with a reason. A body that is not as described here is refused
-// as a whole, and nothing of it is stored.
+// the first one stays); `rejected` with a reason. A body that does not match this description
+// is refused as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-// whichever instance. With other readings the key is 422. While the first request is still at
-// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-// when the server died between the commit and keeping the answer, the next request with the
-// key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+// by every instance. The key with other readings is answered with 422. While the first request
+// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+// after a 503, or when the server stopped between the commit and keeping the answer, the next
+// request with the key is carried out, and stored readings are `duplicate`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7528,7 +8070,7 @@ func (c *Client) WriteReadings(ctx context.Context, params *WriteReadingsParams,
 	return c.Client.Do(req)
 }
 
-// GetDownsampledReadings Get readings downsampled for a chart
+// GetDownsampledReadings Get downsampled readings
 //
 // Chooses readings of each sensor that draw like all of them, at most `points` of each. The
 // first and the last reading are always chosen, and all readings when there are no more than
@@ -7560,31 +8102,32 @@ func (c *Client) GetDownsampledReadings(ctx context.Context, params *GetDownsamp
 	return c.Client.Do(req)
 }
 
-// ExportReadings Raw readings as a file
+// ExportReadings Export readings as a file
 //
-// The stored readings of one or more sensors as one stream of any length, in order of sensor
-// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+// Streams the stored readings of one or more sensors, of any number, ordered by sensor id,
+// then by time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
 // compressed in itself.
 //
 // | format | columns |
 // |---|---|
-// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
-// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
-// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+// | `csv` | `sensor_id,timestamp,value,quality,status_code` with a header line; null is empty |
+// | `ndjson` | one `Reading` per line, with more members with `include=sensor` |
+// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double, `quality` string, `status_code` int64; null where absent |
 //
-// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
-// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
-// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
-// that a spreadsheet does not take it for a formula.
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, as
+// they are when the export begins. In CSV, texts are quoted where RFC 4180 requires it, and a
+// text that begins with `=`, `+`, `-` or `@` is prefixed with `'`, so that a spreadsheet does
+// not evaluate it as a formula.
 //
-// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
-// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
-// line's sensor and time as `after`: the answer goes on behind it, without the header line,
-// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+// A complete export ends with the regular end of the HTTP response. An export that fails is
+// cut off, so that a client never takes a part for the whole. To continue a CSV or NDJSON
+// export, send the sensor and time of the last complete line as `after`: the answer continues
+// after it, without the header line, and can be appended. A Parquet file that was cut off
+// cannot be read: export a shorter range.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
-// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
-// first one does not come within some seconds.
+// Readings are read in chunks: readings that arrive meanwhile for a time already passed are
+// not included. Each chunk of a long export is subject to the limit on expensive queries; when
+// the first one has to wait for too long the answer is 503.
 //
 // Corresponds with GET /api/data/export (the `ExportReadings` operationId).
 func (c *Client) ExportReadings(ctx context.Context, params *ExportReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7601,43 +8144,41 @@ func (c *Client) ExportReadings(ctx context.Context, params *ExportReadingsParam
 
 // GetHistory Get aggregated history
 //
-// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
-// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
-// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
-// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
-// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
-// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
-// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
-// follow each other without hole or overlap, and none is longer than its width and what the
-// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
-// `[start, end)` count, also in the first and the last bucket.
+// Returns aggregates of one or more sensors in buckets of an `interval`, or of the finest
+// interval that gives at most `points` buckets. Buckets follow the clock of `timezone`: up to
+// an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months on
+// their first day; a day on which the clock changes has 23 or 25 hours. A bucket of more than
+// an hour ends when the clock first shows, or skips, the start of the next one: an hour that
+// occurs twice makes its bucket longer by that hour, a skipped hour makes it shorter or omits
+// it. A bucket of an hour or less also ends when the clock changes. So buckets follow each
+// other without gap or overlap. Each has its start and its end. Only readings in `[start,
+// end)` count, also in the first and the last bucket.
 //
-// | `agg` | is | OPC UA Part 13 |
+// | `agg` | meaning | OPC UA Part 13 |
 // |---|---|---|
 // | `avg` | mean of the values | Average |
-// | `min`, `max` | least and greatest value | Minimum, Maximum |
+// | `min`, `max` | smallest and largest value | Minimum, Maximum |
 // | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
-// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+// | `count` | number of readings of any quality | Count is of good ones only |
 // | `first`, `last` | oldest and newest value | Start, End |
-// | `delta` | `last` less `first` | Delta |
-// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
-// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
-// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+// | `delta` | `last` minus `first` | Delta |
+// | `stddev` | sample standard deviation; null with fewer than two values | StandardDeviationSample |
+// | `time_weighted_avg` | mean when each value holds until the next one | TimeAverage, stepped |
+// | `percent_good` | percentage of readings of good quality | PercentGood weighs by time |
 //
-// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
-// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
-// false).
+// `time_weighted_avg` includes the value before the range when it is at most a day old. Values
+// of bad quality, and readings without a value, count in `count` and `percent_good` only;
+// uncertain values count like good ones (TreatUncertainAsBad is false).
 //
-// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
-// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
-// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-// hours that are over are kept for whoever asks the same, and never older than a second: what
-// was stored or deleted before that is seen.
+// An answer has at most 50,000 points, sensors times buckets. More is answered with 400, which
+// names the finest interval that is possible, unless `limit` is given: then `next` is the
+// `start` of the rest and `coverage` ends there. A range that has ended is answered with an
+// `ETag`. Answers about hours that are over are cached and never older than a second: earlier
+// writes and deletions are always seen.
 //
-// Questions that make the server look at very much, as ones of 100,000 readings or more that
-// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
-// does not come within some seconds is 503: try again after `Retry-After`. Charts and
-// dashboards, which rollups answer, never wait for them.
+// At most a few expensive queries, such as those of 100,000 readings or more that rollups
+// cannot answer, run at once, so that ingest is not delayed. One that waits for longer than
+// some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
 //
 // Corresponds with GET /api/data/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7652,15 +8193,15 @@ func (c *Client) GetHistory(ctx context.Context, params *GetHistoryParams, reqEd
 	return c.Client.Do(req)
 }
 
-// ListLatestReadings Newest readings
+// ListLatestReadings List latest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
-// is left out. The newest is the one with the latest effective time: the earlier of its
-// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
-// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
-// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
-// how old it is by the server's clock, and whether that is more than `stale_after`: a value
-// that stands still because nothing comes is not a current one.
+// Returns the newest reading of each sensor, ordered by sensor id; sensors without readings
+// are omitted. The newest reading is the one with the latest effective time: the earlier of
+// its `timestamp` and `received_at`. Without a filter all sensors are listed except those of
+// the server's own gateway, which are included with `is_system=true` or when `sensor_id` or
+// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is
+// answered with 400. Each reading says how old it is by the server's clock, and whether that
+// is more than `stale_after_seconds`.
 //
 // Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
 func (c *Client) ListLatestReadings(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7675,20 +8216,19 @@ func (c *Client) ListLatestReadings(ctx context.Context, params *ListLatestReadi
 	return c.Client.Do(req)
 }
 
-// ListRejections What was refused
+// ListRejections List rejections
 //
-// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
-// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
-// with how often it came; one that comes again moves to the front. When refusals flood in,
-// more than 32 to one transaction, then of each gateway, topic and reason the first of the
-// transaction is kept, and the others are counted together in one entry that is `folded`: no
-// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
-// server's settings say otherwise; all gateways that are not registered share one such place.
-// What was refused of a `POST /api/data` stands in its answer and not here.
+// Returns payloads and single samples that arrived over MQTT and were rejected, newest first
+// by `last_at`. The same rejection of a gateway, on a topic, for a reason, of the same bytes
+// is one entry with a count; a repetition moves it to the front. When more than 32 rejections
+// come in one transaction, the first of each gateway, topic and reason is kept, and the others
+// are counted together in one `folded` entry, so that each rejection is counted. The newest
+// 10,000 entries of each gateway are kept for 30 days, unless the server's settings say
+// otherwise; all unregistered gateways share one such limit. Rejections of `POST /api/data`
+// are in its answer only.
 //
-// It needs the role engineer, though viewers read data: a refused payload may hold anything,
-// also what was never meant for this system, and to act on it is to configure gateways and
-// sensors.
+// The role `engineer` is needed, although viewers read data: a rejected payload may contain
+// anything.
 //
 // Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7703,21 +8243,20 @@ func (c *Client) ListRejections(ctx context.Context, params *ListRejectionsParam
 	return c.Client.Do(req)
 }
 
-// PreviewRetention What retention will remove
+// PreviewRetention Preview retention
 //
-// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
-// sensor's `retention_days` with care, for what was removed cannot be brought back.
+// Lists what the next pass of retention, within some minutes, will remove; changes nothing.
+// Set `retention_days` with care: removed readings cannot be restored.
 //
-// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
-// A partition in which no sensor keeps anything is dropped; from others readings are deleted
-// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
-// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
-// readings, so that no answer tells of readings that are not there, and a sensor of which all
-// have gone has no newest one. Readings that come and are older than their sensor keeps are
-// refused as `too_old`.
+// Retention removes one partition at a time, once its end is expired for a sensor. A partition
+// that no sensor needs is dropped; from other partitions the readings of expired sensors are
+// deleted. A partition longer than an eighth of a sensor's retention is not waited for: that
+// sensor's readings are deleted from it one day at a time. Rollups are removed with the
+// readings, and a sensor without readings has no latest reading. New readings that are older
+// than their sensor's retention are rejected as `too_old`.
 //
-// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
-// `limit`, or none, and still have a `Link`.
+// Partitions are listed oldest first. Many may be examined to find few, so a page may hold
+// fewer than `limit` items, or none, and still have a `Link`.
 //
 // Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
 func (c *Client) PreviewRetention(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7732,26 +8271,24 @@ func (c *Client) PreviewRetention(ctx context.Context, params *PreviewRetentionP
 	return c.Client.Do(req)
 }
 
-// GetStatistics Statistics of readings
+// GetStatistics Get statistics of readings
 //
-// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
-// those of `GET /api/data/history` have the same definitions. Besides, percentiles
-// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
-// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+// Returns all figures of one or more sensors at once, for the whole range or for each
+// `interval` in it, as `GET /api/data/history` defines them. In addition: percentiles,
+// interpolated between the two nearest values; gaps, the times between two readings of any
+// quality that are longer than `gap_seconds`, where the gap before an interval's first reading
+// belongs to that interval; and the rate. Intervals without readings are omitted. An answer
 // has at most 5,000 intervals, those of all sensors together.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
-// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
-// come from sketches of the hours, also where these are not rolled up yet: the same question
-// about the same readings has the same answer at any time. (A server without rollups is always
-// exact.) `percentile_error` is how much of itself each of the two values may be off between
-// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
-// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
-// for their turn as a long history does.
+// Percentiles are exact (`percentile_method`) when the whole answer is about at most 20,000
+// usable readings, or when its intervals are about an hour or shorter. Otherwise they come
+// from sketches of hours, also where these are not rolled up yet, so that the same query about
+// the same readings always has the same answer. A server without rollups is always exact.
+// `percentile_error` is the relative error of each of the two values between which a
+// percentile lies, usually 0.001, and more where the values of an hour differ by many orders
+// of magnitude. All other figures, gaps included, are exact.
 //
-// As of the history, answers about hours that are over are kept, and never older than a
-// second.
+// Caching and the limit on expensive queries are those of `GET /api/data/history`.
 //
 // Corresponds with GET /api/data/statistics (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7768,7 +8305,7 @@ func (c *Client) GetStatistics(ctx context.Context, params *GetStatisticsParams,
 
 // ListGateways List gateways
 //
-// In order of id, without the server's own gateway unless `is_system` is true.
+// Ordered by id. The server's own gateway is included only with `is_system=true`.
 //
 // Corresponds with GET /api/gateways (the `ListGateways` operationId).
 func (c *Client) ListGateways(ctx context.Context, params *ListGatewaysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7783,14 +8320,15 @@ func (c *Client) ListGateways(ctx context.Context, params *ListGatewaysParams, r
 	return c.Client.Do(req)
 }
 
-// CreateGatewayWithBody Register a gateway
+// CreateGatewayWithBody Create a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-// has the form of a key is the key as it is; any other is written in Latin letters and lower
-// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-// if it would be a number that could be an id. If another gateway has the key, the first free
-// ending of `-2`, `-3` and so on is added. The answer has the key.
+// The gateway can connect once it has credentials. Without `key` the key is derived from
+// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+// remains, and begins with `gateway-` when it would be a number that could be an id. When
+// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+// answer contains the key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7807,14 +8345,15 @@ func (c *Client) CreateGatewayWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// CreateGateway Register a gateway
+// CreateGateway Create a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-// has the form of a key is the key as it is; any other is written in Latin letters and lower
-// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-// if it would be a number that could be an id. If another gateway has the key, the first free
-// ending of `-2`, `-3` and so on is added. The answer has the key.
+// The gateway can connect once it has credentials. Without `key` the key is derived from
+// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+// remains, and begins with `gateway-` when it would be a number that could be an id. When
+// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+// answer contains the key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7833,12 +8372,12 @@ func (c *Client) CreateGateway(ctx context.Context, body CreateGatewayJSONReques
 
 // DeleteGateway Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
-// their alarms go with it; without that it is 409, which says how many they are. What the
-// server watches of it goes in any case. Readings are removed in the background; the journal
-// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
-// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
-// 409, which names it.
+// A gateway that has sensors is deleted only with `cascade=true`, together with the sensors,
+// their readings and their alarms; without it the answer is 409 with their number. The
+// server's own sensors about the gateway are deleted in any case. Readings are removed in the
+// background; the alarm log stays. While an alarm on another gateway's sensor refers to one of
+// its sensors, or is suppressed by one of its alarms, the answer is 409, which names that
+// alarm.
 //
 // Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 func (c *Client) DeleteGateway(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7853,9 +8392,9 @@ func (c *Client) DeleteGateway(ctx context.Context, id IDParameter, params *Dele
 	return c.Client.Do(req)
 }
 
-// GetGateway One gateway
+// GetGateway Get a gateway
 //
-// With its presence as last seen.
+// Returns its description and its presence.
 //
 // Corresponds with GET /api/gateways/{id} (the `GetGateway` operationId).
 func (c *Client) GetGateway(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7870,10 +8409,10 @@ func (c *Client) GetGateway(ctx context.Context, id IDParameter, reqEditors ...R
 	return c.Client.Do(req)
 }
 
-// UpdateGatewayWithBody Change a gateway
+// UpdateGatewayWithBody Update a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-// and closes its connections within 5 s.
+// Members that are absent keep their value. `is_active` false refuses its messages and closes
+// its connections within 5 s.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7890,10 +8429,10 @@ func (c *Client) UpdateGatewayWithBody(ctx context.Context, id IDParameter, para
 	return c.Client.Do(req)
 }
 
-// UpdateGateway Change a gateway
+// UpdateGateway Update a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-// and closes its connections within 5 s.
+// Members that are absent keep their value. `is_active` false refuses its messages and closes
+// its connections within 5 s.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7912,7 +8451,7 @@ func (c *Client) UpdateGateway(ctx context.Context, id IDParameter, params *Upda
 
 // ListCredentials List a gateway's credentials
 //
-// The ones in force, at most two, oldest first; never the secrets.
+// Returns the valid ones, at most two, oldest first, without their secrets.
 //
 // Corresponds with GET /api/gateways/{id}/credentials (the `ListCredentials` operationId).
 func (c *Client) ListCredentials(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7927,11 +8466,11 @@ func (c *Client) ListCredentials(ctx context.Context, id IDParameter, reqEditors
 	return c.Client.Do(req)
 }
 
-// CreateCredential Make a new secret for a gateway
+// CreateCredential Create a credential of a gateway
 //
-// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
-// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
-// the answer names.
+// The secret is returned only in this answer. Two secrets are valid at a time, so that a
+// gateway can change to a new one without interruption; a third revokes the oldest, which the
+// answer names.
 //
 // Corresponds with POST /api/gateways/{id}/credentials (the `CreateCredential` operationId).
 func (c *Client) CreateCredential(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7948,7 +8487,7 @@ func (c *Client) CreateCredential(ctx context.Context, id IDParameter, reqEditor
 
 // RevokeCredential Revoke a credential
 //
-// The gateway can no longer connect with it; connections made with it are closed within 5 s.
+// The gateway can no longer connect with it; connections opened with it are closed within 5 s.
 //
 // Corresponds with DELETE /api/gateways/{id}/credentials/{credential_id} (the `RevokeCredential` operationId).
 func (c *Client) RevokeCredential(ctx context.Context, id IDParameter, credentialID ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7963,10 +8502,10 @@ func (c *Client) RevokeCredential(ctx context.Context, id IDParameter, credentia
 	return c.Client.Do(req)
 }
 
-// ListNotificationChannels List channels
+// ListNotificationChannels List notification channels
 //
-// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
-// and host.
+// Ordered by id, without secrets; of a webhook's address, which may contain one, only scheme
+// and host are returned.
 //
 // Corresponds with GET /api/notifications/channels (the `ListNotificationChannels` operationId).
 func (c *Client) ListNotificationChannels(ctx context.Context, params *ListNotificationChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7981,20 +8520,20 @@ func (c *Client) ListNotificationChannels(ctx context.Context, params *ListNotif
 	return c.Client.Do(req)
 }
 
-// CreateNotificationChannelWithBody Make a channel
+// CreateNotificationChannelWithBody Create a notification channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-// `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+// event on `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 // `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-// are private, of this machine or reserved are refused, at every connection, unless
-// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// are not followed. Addresses that are private, of this machine or reserved are refused, at
+// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8011,20 +8550,20 @@ func (c *Client) CreateNotificationChannelWithBody(ctx context.Context, contentT
 	return c.Client.Do(req)
 }
 
-// CreateNotificationChannel Make a channel
+// CreateNotificationChannel Create a notification channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-// `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+// event on `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 // `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-// are private, of this machine or reserved are refused, at every connection, unless
-// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// are not followed. Addresses that are private, of this machine or reserved are refused, at
+// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8041,9 +8580,9 @@ func (c *Client) CreateNotificationChannel(ctx context.Context, body CreateNotif
 	return c.Client.Do(req)
 }
 
-// DeleteNotificationChannel Delete a channel
+// DeleteNotificationChannel Delete a notification channel
 //
-// One that a route uses is not deleted: 409. What waits to be sent by it fails.
+// A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
 //
 // Corresponds with DELETE /api/notifications/channels/{id} (the `DeleteNotificationChannel` operationId).
 func (c *Client) DeleteNotificationChannel(ctx context.Context, id IDParameter, params *DeleteNotificationChannelParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8058,9 +8597,9 @@ func (c *Client) DeleteNotificationChannel(ctx context.Context, id IDParameter, 
 	return c.Client.Do(req)
 }
 
-// GetNotificationChannel One channel
+// GetNotificationChannel Get a notification channel
 //
-// Without its secret.
+// Returns it without its secret.
 //
 // Corresponds with GET /api/notifications/channels/{id} (the `GetNotificationChannel` operationId).
 func (c *Client) GetNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8075,10 +8614,10 @@ func (c *Client) GetNotificationChannel(ctx context.Context, id IDParameter, req
 	return c.Client.Do(req)
 }
 
-// UpdateNotificationChannelWithBody Change a channel
+// UpdateNotificationChannelWithBody Update a notification channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-// new values.
+// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+// use the new values.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8095,10 +8634,10 @@ func (c *Client) UpdateNotificationChannelWithBody(ctx context.Context, id IDPar
 	return c.Client.Do(req)
 }
 
-// UpdateNotificationChannel Change a channel
+// UpdateNotificationChannel Update a notification channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-// new values.
+// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+// use the new values.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8115,10 +8654,10 @@ func (c *Client) UpdateNotificationChannel(ctx context.Context, id IDParameter, 
 	return c.Client.Do(req)
 }
 
-// TestNotificationChannel Send a trial
+// TestNotificationChannel Send a test notification
 //
-// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
-// happened. It stands in the log of deliveries as `trial`.
+// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
+// result. It is listed as a delivery of kind `trial`.
 //
 // Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 func (c *Client) TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8133,10 +8672,11 @@ func (c *Client) TestNotificationChannel(ctx context.Context, id IDParameter, re
 	return c.Client.Do(req)
 }
 
-// ListNotificationDeliveries What was sent
+// ListNotificationDeliveries List deliveries
 //
-// The outbox and its log: what waits, what was delivered and what failed, newest first. What
-// is over is kept for 30 days, unless the server's settings say otherwise.
+// Returns the outbox and its log, newest first: what waits, what was delivered and what
+// failed. Finished deliveries are kept for 30 days, unless the server's settings say
+// otherwise.
 //
 // Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
 func (c *Client) ListNotificationDeliveries(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8151,9 +8691,9 @@ func (c *Client) ListNotificationDeliveries(ctx context.Context, params *ListNot
 	return c.Client.Do(req)
 }
 
-// GetNotificationDelivery One delivery
+// GetNotificationDelivery Get a delivery
 //
-// With the events in it, the first 100.
+// Returns it with its first 100 events.
 //
 // Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
 func (c *Client) GetNotificationDelivery(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8168,9 +8708,9 @@ func (c *Client) GetNotificationDelivery(ctx context.Context, id int64, reqEdito
 	return c.Client.Do(req)
 }
 
-// ListNotificationRoutes List routes
+// ListNotificationRoutes List notification routes
 //
-// In order of id.
+// Ordered by id.
 //
 // Corresponds with GET /api/notifications/routes (the `ListNotificationRoutes` operationId).
 func (c *Client) ListNotificationRoutes(ctx context.Context, params *ListNotificationRoutesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8185,15 +8725,15 @@ func (c *Client) ListNotificationRoutes(ctx context.Context, params *ListNotific
 	return c.Client.Do(req)
 }
 
-// CreateNotificationRouteWithBody Make a route
+// CreateNotificationRouteWithBody Create a notification route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-// nothing. There can be 1,000 routes.
+// An event is sent by every route that it matches: by severity, by labels, all of which the
+// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+// alarm sends nothing. At most 1,000 routes can exist.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8210,15 +8750,15 @@ func (c *Client) CreateNotificationRouteWithBody(ctx context.Context, contentTyp
 	return c.Client.Do(req)
 }
 
-// CreateNotificationRoute Make a route
+// CreateNotificationRoute Create a notification route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-// nothing. There can be 1,000 routes.
+// An event is sent by every route that it matches: by severity, by labels, all of which the
+// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+// alarm sends nothing. At most 1,000 routes can exist.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8235,9 +8775,9 @@ func (c *Client) CreateNotificationRoute(ctx context.Context, body CreateNotific
 	return c.Client.Do(req)
 }
 
-// DeleteNotificationRoute Delete a route
+// DeleteNotificationRoute Delete a notification route
 //
-// What it has gathered is sent still; nobody is reminded any more.
+// Events that it has grouped are still sent; reminders end.
 //
 // Corresponds with DELETE /api/notifications/routes/{id} (the `DeleteNotificationRoute` operationId).
 func (c *Client) DeleteNotificationRoute(ctx context.Context, id IDParameter, params *DeleteNotificationRouteParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8252,9 +8792,9 @@ func (c *Client) DeleteNotificationRoute(ctx context.Context, id IDParameter, pa
 	return c.Client.Do(req)
 }
 
-// GetNotificationRoute One route
+// GetNotificationRoute Get a notification route
 //
-// With what it matches and how it tells.
+// Returns what it matches and where it sends.
 //
 // Corresponds with GET /api/notifications/routes/{id} (the `GetNotificationRoute` operationId).
 func (c *Client) GetNotificationRoute(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8269,9 +8809,9 @@ func (c *Client) GetNotificationRoute(ctx context.Context, id IDParameter, reqEd
 	return c.Client.Do(req)
 }
 
-// UpdateNotificationRouteWithBody Change a route
+// UpdateNotificationRouteWithBody Update a notification route
 //
-// Members that are absent keep their value. It holds for events from now on.
+// Members that are absent keep their value. The change applies to events from now on.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8288,9 +8828,9 @@ func (c *Client) UpdateNotificationRouteWithBody(ctx context.Context, id IDParam
 	return c.Client.Do(req)
 }
 
-// UpdateNotificationRoute Change a route
+// UpdateNotificationRoute Update a notification route
 //
-// Members that are absent keep their value. It holds for events from now on.
+// Members that are absent keep their value. The change applies to events from now on.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8309,7 +8849,7 @@ func (c *Client) UpdateNotificationRoute(ctx context.Context, id IDParameter, pa
 
 // ListNotificationSilences List silences
 //
-// Newest first. Those that have ended stay listed for as long as deliveries do.
+// Newest first. Silences that have ended are listed for as long as deliveries are.
 //
 // Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
 func (c *Client) ListNotificationSilences(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8324,12 +8864,12 @@ func (c *Client) ListNotificationSilences(ctx context.Context, params *ListNotif
 	return c.Client.Do(req)
 }
 
-// CreateNotificationSilenceWithBody Begin a silence
+// CreateNotificationSilenceWithBody Create a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-// its end if the alarm still stands.
+// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+// condition is required. Alarms themselves are not affected, and reminders and escalations
+// that are due meanwhile follow at the end if the alarm still stands.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8346,12 +8886,12 @@ func (c *Client) CreateNotificationSilenceWithBody(ctx context.Context, contentT
 	return c.Client.Do(req)
 }
 
-// CreateNotificationSilence Begin a silence
+// CreateNotificationSilence Create a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-// its end if the alarm still stands.
+// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+// condition is required. Alarms themselves are not affected, and reminders and escalations
+// that are due meanwhile follow at the end if the alarm still stands.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8368,9 +8908,9 @@ func (c *Client) CreateNotificationSilence(ctx context.Context, body CreateNotif
 	return c.Client.Do(req)
 }
 
-// GetNotificationSilence One silence
+// GetNotificationSilence Get a silence
 //
-// With who wanted it, and how many events it held back.
+// Returns it with its creator and the number of events that it held back.
 //
 // Corresponds with GET /api/notifications/silences/{id} (the `GetNotificationSilence` operationId).
 func (c *Client) GetNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8387,7 +8927,8 @@ func (c *Client) GetNotificationSilence(ctx context.Context, id IDParameter, req
 
 // EndNotificationSilence End a silence early
 //
-// It stays listed, with who ended it. One that has ended is 409.
+// The silence stays listed, with the user who ended it. One that has ended is answered with
+// 409.
 //
 // Corresponds with POST /api/notifications/silences/{id}/end (the `EndNotificationSilence` operationId).
 func (c *Client) EndNotificationSilence(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8404,8 +8945,8 @@ func (c *Client) EndNotificationSilence(ctx context.Context, id IDParameter, req
 
 // ListSensors List sensors
 //
-// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
-// are listed only when `is_system` is true or `gateway_id` names that gateway.
+// Ordered by id. An unknown `gateway_id` is answered with 400. Sensors of the server's own
+// gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
 //
 // Corresponds with GET /api/sensors (the `ListSensors` operationId).
 func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8420,11 +8961,11 @@ func (c *Client) ListSensors(ctx context.Context, params *ListSensorsParams, req
 	return c.Client.Do(req)
 }
 
-// CreateSensorWithBody Register a sensor
+// CreateSensorWithBody Create a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway
-// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-// of `gateway`, and is unique among the sensors of its gateway.
+// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+// place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8441,11 +8982,11 @@ func (c *Client) CreateSensorWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// CreateSensor Register a sensor
+// CreateSensor Create a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway
-// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-// of `gateway`, and is unique among the sensors of its gateway.
+// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+// place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8464,11 +9005,10 @@ func (c *Client) CreateSensor(ctx context.Context, body CreateSensorJSONRequestB
 
 // DeleteSensor Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background, the journal of
-// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
-// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
-// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
-// false.
+// Its alarms and readings are deleted with it; readings are removed in the background, and the
+// alarm log stays. While an alarm on another sensor refers to it, or is suppressed by one of
+// its alarms, the answer is 409, which names that alarm. Sensors of the server's own gateway
+// cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
 //
 // Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
 func (c *Client) DeleteSensor(ctx context.Context, id IDParameter, params *DeleteSensorParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8483,9 +9023,9 @@ func (c *Client) DeleteSensor(ctx context.Context, id IDParameter, params *Delet
 	return c.Client.Do(req)
 }
 
-// GetSensor One sensor
+// GetSensor Get a sensor
 //
-// Its description; for its values see `data`.
+// Returns its description; its readings are under `data`.
 //
 // Corresponds with GET /api/sensors/{id} (the `GetSensor` operationId).
 func (c *Client) GetSensor(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8500,10 +9040,10 @@ func (c *Client) GetSensor(ctx context.Context, id IDParameter, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
-// UpdateSensorWithBody Change a sensor
+// UpdateSensorWithBody Update a sensor
 //
 // Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-// cleared by null. A sensor stays with its gateway.
+// removed by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8520,10 +9060,10 @@ func (c *Client) UpdateSensorWithBody(ctx context.Context, id IDParameter, param
 	return c.Client.Do(req)
 }
 
-// UpdateSensor Change a sensor
+// UpdateSensor Update a sensor
 //
 // Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-// cleared by null. A sensor stays with its gateway.
+// removed by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8542,7 +9082,7 @@ func (c *Client) UpdateSensor(ctx context.Context, id IDParameter, params *Updat
 
 // ListUsers List users
 //
-// In order of id.
+// Ordered by id.
 //
 // Corresponds with GET /api/users (the `ListUsers` operationId).
 func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8557,10 +9097,9 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams, reqEdit
 	return c.Client.Do(req)
 }
 
-// CreateUserWithBody Add a user
+// CreateUserWithBody Create a user
 //
-// The user logs in with the password given here and can change it with `PUT
-// /api/auth/me/password`.
+// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8577,10 +9116,9 @@ func (c *Client) CreateUserWithBody(ctx context.Context, contentType string, bod
 	return c.Client.Do(req)
 }
 
-// CreateUser Add a user
+// CreateUser Create a user
 //
-// The user logs in with the password given here and can change it with `PUT
-// /api/auth/me/password`.
+// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8599,9 +9137,8 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserJSONRequestBody,
 
 // DeleteUser Delete a user
 //
-// Ends the user's sessions; live connections are closed within 5 s. What the user did to
-// alarms stays in their journal, under the name. The last active admin stays: 409.
-// `dry_run=true` answers what would go and changes nothing.
+// Ends the user's sessions; open sockets are closed within 5 s. What the user did to alarms
+// stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
 //
 // Corresponds with DELETE /api/users/{id} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, id IDParameter, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8616,9 +9153,9 @@ func (c *Client) DeleteUser(ctx context.Context, id IDParameter, params *DeleteU
 	return c.Client.Do(req)
 }
 
-// GetUser One user
+// GetUser Get a user
 //
-// Never the password, nor its hash.
+// Neither the password nor its hash is returned.
 //
 // Corresponds with GET /api/users/{id} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8633,12 +9170,12 @@ func (c *Client) GetUser(ctx context.Context, id IDParameter, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
-// UpdateUserWithBody Change a user
+// UpdateUserWithBody Update a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s
-// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-// live connections are closed within 5 s. The last active admin can neither be disabled nor
-// given another role: 409.
+// Members that are absent keep their value. A new role applies from the next request, within 1
+// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+// another role: 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8655,12 +9192,12 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, id IDParameter, params 
 	return c.Client.Do(req)
 }
 
-// UpdateUser Change a user
+// UpdateUser Update a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s
-// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-// live connections are closed within 5 s. The last active admin can neither be disabled nor
-// given another role: 409.
+// Members that are absent keep their value. A new role applies from the next request, within 1
+// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+// another role: 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8677,9 +9214,9 @@ func (c *Client) UpdateUser(ctx context.Context, id IDParameter, params *UpdateU
 	return c.Client.Do(req)
 }
 
-// CreateWebSocketTicket A ticket for one WebSocket
+// CreateWebSocketTicket Create a WebSocket ticket
 //
-// Good for one connection within 30 s, in the session of the access token.
+// Valid for one connection within 30 s, in the login session of the access token.
 //
 // Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 func (c *Client) CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8694,9 +9231,9 @@ func (c *Client) CreateWebSocketTicket(ctx context.Context, reqEditors ...Reques
 	return c.Client.Do(req)
 }
 
-// GetHealth State of the service and what it depends on
+// GetHealth Get the health of the service
 //
-// Answers 503 when something it cannot work without is down.
+// Answered with 503 when a dependency that the service needs is down.
 //
 // Corresponds with GET /health (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8711,9 +9248,9 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// GetLiveness Is the process alive
+// GetLiveness Check liveness
 //
-// Answers 200 as long as the process answers. Restart it when this fails.
+// Answered with 200 as long as the process answers. Restart the process when this fails.
 //
 // Corresponds with GET /health/live (the `GetLiveness` operationId).
 func (c *Client) GetLiveness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8728,10 +9265,10 @@ func (c *Client) GetLiveness(ctx context.Context, reqEditors ...RequestEditorFn)
 	return c.Client.Do(req)
 }
 
-// GetReadiness Can it take work
+// GetReadiness Check readiness
 //
-// Answers 503 while it starts or stops and while the database does not answer. Send it no
-// traffic then.
+// Answered with 503 while the service starts or stops and while the database does not answer.
+// Send it no requests then.
 //
 // Corresponds with GET /health/ready (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8746,16 +9283,16 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 	return c.Client.Do(req)
 }
 
-// GetMetrics Metrics for Prometheus
+// GetMetrics Get metrics for Prometheus
 //
-// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
-// there by its id, and only the first 100 of which anything was refused since the start; the
-// others are `other`, those that are not registered `none`. There are no names of users,
-// gateways or sensors. It asks for no login, so keep it inside your network all the same.
+// Returns counts and durations only. Rejections are counted by reason and gateway: a gateway
+// is identified by its id, and only the first 100 with rejections since the start have a label
+// of their own; others are `other`, unregistered ones `none`. There are no names of users,
+// gateways or sensors. No login is required, so do not expose this address to the public.
 //
-// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
-// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
-// all but `status` are `none` for what is not in the contract) and
+// Among the metrics are `http_requests_total` and `http_request_duration_seconds` (labels
+// `operation`, `method`, `endpoint` as the path in this contract, and for the former `status`;
+// all but `status` are `none` for requests outside of the contract) and
 // `websocket_connections_active`.
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
@@ -8771,9 +9308,9 @@ func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetOpenAPI This document
+// GetOpenAPI Get this document as JSON
 //
-// As JSON, for generators and documentation pages.
+// For generators and documentation pages.
 //
 // Corresponds with GET /openapi.json (the `GetOpenAPI` operationId).
 func (c *Client) GetOpenAPI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8788,9 +9325,9 @@ func (c *Client) GetOpenAPI(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetVersion What runs here
+// GetVersion Get the version
 //
-// Version and origin of the program.
+// Returns version and origin of the program.
 //
 // Corresponds with GET /version (the `GetVersion` operationId).
 func (c *Client) GetVersion(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -10943,9 +11480,9 @@ func NewListLatestReadingsRequest(server string, params *ListLatestReadingsParam
 
 		}
 
-		if params.StaleAfter != nil {
+		if params.StaleAfterSeconds != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stale_after", *params.StaleAfter, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stale_after_seconds", *params.StaleAfterSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -13627,31 +14164,31 @@ type ClientWithResponsesInterface interface {
 
 	// ListAlarmsWithResponse List alarms
 	//
-	// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
-	// `gateway_id` that is none is 400.
+	// Returns rules and states, most severe first unless another order is given. An unknown
+	// `sensor_id` or `gateway_id` is answered with 400.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/alarms (the `ListAlarms` operationId).
 	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
 
-	// CreateAlarmWithBodyWithResponse Make an alarm
+	// CreateAlarmWithBodyWithResponse Create an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-	// The event has `at` of now, the value, and a comment that says so. A value is current when it
-	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-	// one sensor, as their own sensor or as an input of a deviation or an expression
-	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-	// limit.
+	// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+	// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+	// event has the current time as `at`, the value, and a comment that says so. A value is
+	// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+	// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+	// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+	// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+	// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+	// sensor and the limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+	// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 	// several transactions, its readings in order of time, and acknowledged after the last;
-	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13659,23 +14196,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/alarms (the `CreateAlarm` operationId).
 	CreateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAlarmResponse, error)
 
-	// CreateAlarmWithResponse Make an alarm
+	// CreateAlarmWithResponse Create an alarm
 	//
-	// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-	// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-	// The event has `at` of now, the value, and a comment that says so. A value is current when it
-	// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-	// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-	// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-	// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-	// one sensor, as their own sensor or as an input of a deviation or an expression
-	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-	// limit.
+	// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+	// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+	// event has the current time as `at`, the value, and a comment that says so. A value is
+	// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+	// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+	// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+	// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+	// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+	// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+	// sensor and the limit.
 	//
-	// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-	// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+	// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+	// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 	// several transactions, its readings in order of time, and acknowledged after the last;
-	// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+	// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 	// is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -13685,7 +14222,7 @@ type ClientWithResponsesInterface interface {
 
 	// AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
 	//
-	// Each as by itself; one that is refused does not hold up the others.
+	// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13694,58 +14231,59 @@ type ClientWithResponsesInterface interface {
 
 	// AcknowledgeAlarmsWithResponse Acknowledge several alarms
 	//
-	// Each as by itself; one that is refused does not hold up the others.
+	// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/ack (the `AcknowledgeAlarms` operationId).
 	AcknowledgeAlarmsWithResponse(ctx context.Context, body AcknowledgeAlarmsJSONRequestBody, reqEditors ...RequestEditorFn) (*AcknowledgeAlarmsResponse, error)
 
-	// ListAlarmEventsWithResponse What happened to alarms
+	// ListAlarmEventsWithResponse List events of all alarms
 	//
-	// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
-	// alarms that are deleted. An id of nothing is 400, unless events of it are found.
+	// Returns the alarm log of the plant, ordered by offset, which has no gaps. It keeps the
+	// events of deleted alarms. An unknown `sensor_id` or `gateway_id` is answered with 400,
+	// unless it has events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/alarms/events (the `ListAlarmEvents` operationId).
 	ListAlarmEventsWithResponse(ctx context.Context, params *ListAlarmEventsParams, reqEditors ...RequestEditorFn) (*ListAlarmEventsResponse, error)
 
-	// GetAlarmKPIWithResponse How good the alarm system is
+	// GetAlarmKPIWithResponse Get alarm KPIs
 	//
-	// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
-	// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
-	// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
-	// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
-	// minute; the ten most frequent are at most 5 % of all.
+	// Covers at most 31 days, and the last 24 hours by default. The figures are compared with the
+	// limits of EEMUA 191 for one operator: on average 1 and at most 10 alarms in ten minutes; and
+	// with those of ISA-18.2 and IEC 62682: floods, from more than 10 to fewer than 5 alarms in
+	// ten minutes, take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; no
+	// alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/alarms/kpi (the `GetAlarmKPI` operationId).
 	GetAlarmKPIWithResponse(ctx context.Context, params *GetAlarmKPIParams, reqEditors ...RequestEditorFn) (*GetAlarmKPIResponse, error)
 
-	// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
+	// SimulateAlarmWithBodyWithResponse Simulate an alarm rule
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it
-	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-	// by their rules of today. What people did in that time, as taking a cause out of service, is
-	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-	// as a long history does.
+	// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+	// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+	// evaluated on their own readings by their present rules. Commands of users, such as taking a
+	// cause out of service, are not taken into account. Readings are evaluated in order of their
+	// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+	// very many readings is subject to the limit on expensive queries.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/simulate (the `SimulateAlarm` operationId).
 	SimulateAlarmWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SimulateAlarmResponse, error)
 
-	// SimulateAlarmWithResponse Try a rule on stored readings
+	// SimulateAlarmWithResponse Simulate an alarm rule
 	//
-	// What the rule would have done from start to end, by the code that runs live. Alarms that it
-	// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-	// by their rules of today. What people did in that time, as taking a cause out of service, is
-	// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-	// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-	// as a long history does.
+	// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+	// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+	// evaluated on their own readings by their present rules. Commands of users, such as taking a
+	// cause out of service, are not taken into account. Readings are evaluated in order of their
+	// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+	// very many readings is subject to the limit on expensive queries.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13754,17 +14292,17 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAlarmWithResponse Delete an alarm
 	//
-	// Its events stay in the journal. One that suppresses others is not deleted before their rules
-	// are changed. To silence it, take it out of service.
+	// Its events stay in the alarm log. An alarm that suppresses others is not deleted before
+	// their rules are changed: 409. To silence an alarm, take it out of service.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/alarms/{id} (the `DeleteAlarm` operationId).
 	DeleteAlarmWithResponse(ctx context.Context, id IDParameter, params *DeleteAlarmParams, reqEditors ...RequestEditorFn) (*DeleteAlarmResponse, error)
 
-	// GetAlarmWithResponse One alarm
+	// GetAlarmWithResponse Get an alarm
 	//
-	// Its rule and where it stands. The `ETag` is of the rule.
+	// Returns its rule and state. The `ETag` is the `rule_version`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13811,8 +14349,8 @@ type ClientWithResponsesInterface interface {
 
 	// AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-	// is acknowledged.
+	// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+	// since, the answer is 409 and nothing is acknowledged.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13821,8 +14359,8 @@ type ClientWithResponsesInterface interface {
 
 	// AcknowledgeAlarmWithResponse Acknowledge an alarm
 	//
-	// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-	// is acknowledged.
+	// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+	// since, the answer is 409 and nothing is acknowledged.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13831,7 +14369,7 @@ type ClientWithResponsesInterface interface {
 
 	// CommentOnAlarmWithBodyWithResponse Comment on an alarm
 	//
-	// Goes into its journal.
+	// Adds a comment to the alarm log.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13840,26 +14378,26 @@ type ClientWithResponsesInterface interface {
 
 	// CommentOnAlarmWithResponse Comment on an alarm
 	//
-	// Goes into its journal.
+	// Adds a comment to the alarm log.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/{id}/comments (the `CommentOnAlarm` operationId).
 	CommentOnAlarmWithResponse(ctx context.Context, id IDParameter, body CommentOnAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*CommentOnAlarmResponse, error)
 
-	// ListEventsForAlarmWithResponse What happened to one alarm
+	// ListEventsForAlarmWithResponse List events of one alarm
 	//
-	// Its journal, oldest first; also of one that is deleted.
+	// Returns its part of the alarm log, oldest first; also of a deleted alarm.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/alarms/{id}/events (the `ListEventsForAlarm` operationId).
 	ListEventsForAlarmWithResponse(ctx context.Context, id IDParameter, params *ListEventsForAlarmParams, reqEditors ...RequestEditorFn) (*ListEventsForAlarmResponse, error)
 
-	// ExplainAlarmWithResponse Why an alarm is as it is
+	// ExplainAlarmWithResponse Explain an alarm's state
 	//
-	// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
-	// an input is stale, or that the reading that raised it was deleted.
+	// Returns what the alarm evaluates, what it waits for, and the reasons in sentences: also that
+	// it is not in use, that an input is stale, or that the reading that raised it was deleted.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13868,7 +14406,7 @@ type ClientWithResponsesInterface interface {
 
 	// TakeAlarmOutOfServiceWithBodyWithResponse Take an alarm out of service
 	//
-	// Until it is returned; needs a reason.
+	// Lasts until the alarm is returned to service; requires a reason.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13877,7 +14415,7 @@ type ClientWithResponsesInterface interface {
 
 	// TakeAlarmOutOfServiceWithResponse Take an alarm out of service
 	//
-	// Until it is returned; needs a reason.
+	// Lasts until the alarm is returned to service; requires a reason.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13886,7 +14424,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResetAlarmWithBodyWithResponse Reset a latched alarm
 	//
-	// Once its trouble is over.
+	// Allowed once its condition is over.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13895,7 +14433,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResetAlarmWithResponse Reset a latched alarm
 	//
-	// Once its trouble is over.
+	// Allowed once its condition is over.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13904,7 +14442,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReturnAlarmToServiceWithBodyWithResponse Return an alarm to service
 	//
-	// It is then what its readings say.
+	// The state is then what the readings say.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13913,7 +14451,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReturnAlarmToServiceWithResponse Return an alarm to service
 	//
-	// It is then what its readings say.
+	// The state is then what the readings say.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13922,8 +14460,8 @@ type ClientWithResponsesInterface interface {
 
 	// ShelveAlarmWithBodyWithResponse Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-	// itself.
+	// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+	// notifications, and comes back by itself.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13932,125 +14470,124 @@ type ClientWithResponsesInterface interface {
 
 	// ShelveAlarmWithResponse Shelve an alarm
 	//
-	// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-	// itself.
+	// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+	// notifications, and comes back by itself.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/{id}/shelve (the `ShelveAlarm` operationId).
 	ShelveAlarmWithResponse(ctx context.Context, id IDParameter, body ShelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*ShelveAlarmResponse, error)
 
-	// UnshelveAlarmWithBodyWithResponse Take an alarm off the shelf
+	// UnshelveAlarmWithBodyWithResponse Unshelve an alarm
 	//
-	// Before its time.
+	// Ends shelving early.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
 	UnshelveAlarmWithBodyWithResponse(ctx context.Context, id IDParameter, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error)
 
-	// UnshelveAlarmWithResponse Take an alarm off the shelf
+	// UnshelveAlarmWithResponse Unshelve an alarm
 	//
-	// Before its time.
+	// Ends shelving early.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/alarms/{id}/unshelve (the `UnshelveAlarm` operationId).
 	UnshelveAlarmWithResponse(ctx context.Context, id IDParameter, body UnshelveAlarmJSONRequestBody, reqEditors ...RequestEditorFn) (*UnshelveAlarmResponse, error)
 
-	// LoginWithBodyWithResponse Begin a session
+	// LoginWithBodyWithResponse Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	LoginWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
-	// LoginWithResponse Begin a session
+	// LoginWithResponse Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	LoginWithResponse(ctx context.Context, body LoginJSONRequestBody, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
-	// LoginWithFormdataBodyWithResponse Begin a session
+	// LoginWithFormdataBodyWithResponse Log in
 	//
-	// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-	// password-grant form. An unknown user and a wrong password get the same answer. After 10
-	// failures for a username from one address, or 100 from one address, within 15 minutes further
-	// tries answer 429 until the window has passed.
+	// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+	// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+	// for a username from one address, or 100 from one address, within 15 minutes, further
+	// attempts are answered with 429 until that time has passed.
 	//
 	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/login (the `Login` operationId).
 	LoginWithFormdataBodyWithResponse(ctx context.Context, body LoginFormdataRequestBody, reqEditors ...RequestEditorFn) (*LoginResponse, error)
 
-	// LogoutWithResponse End the session
+	// LogoutWithResponse Log out
 	//
-	// Ends the session of the access token, its refresh tokens, its access tokens and its open
-	// sockets with it.
+	// Ends the login session of the access token with all of its tokens and open sockets.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/logout (the `Logout` operationId).
 	LogoutWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*LogoutResponse, error)
 
-	// GetCurrentUserWithResponse Who is logged in
+	// GetCurrentUserWithResponse Get the current user
 	//
-	// The user of the access token.
+	// Returns the user of the access token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/auth/me (the `GetCurrentUser` operationId).
 	GetCurrentUserWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetCurrentUserResponse, error)
 
-	// ChangePasswordWithBodyWithResponse Change one's own password
+	// ChangePasswordWithBodyWithResponse Change the current user's password
 	//
-	// Asks for the current password. Every other session of the user ends; this one goes on.
+	// Requires the current password. All other sessions of the user end; this one continues.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePasswordWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
 
-	// ChangePasswordWithResponse Change one's own password
+	// ChangePasswordWithResponse Change the current user's password
 	//
-	// Asks for the current password. Every other session of the user ends; this one goes on.
+	// Requires the current password. All other sessions of the user end; this one continues.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/auth/me/password (the `ChangePassword` operationId).
 	ChangePasswordWithResponse(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
 
-	// RefreshSessionWithBodyWithResponse Exchange a refresh token for a new pair
+	// RefreshSessionWithBodyWithResponse Refresh a login session
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-	// token that it was exchanged for is unused, the same request is answered again with that
-	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-	// do not end the session. Any other second use ends the whole session, since either its owner
-	// or a thief has used the token before.
+	// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+	// Within 30 seconds of its use, and while its successor is unused, the same request is
+	// answered again with that successor and a new access token, so that a lost answer or two tabs
+	// that refresh at once do not end the session. Any other second use ends the whole session,
+	// since the token may have been stolen.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/auth/refresh (the `RefreshSession` operationId).
 	RefreshSessionWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error)
 
-	// RefreshSessionWithResponse Exchange a refresh token for a new pair
+	// RefreshSessionWithResponse Refresh a login session
 	//
-	// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-	// token that it was exchanged for is unused, the same request is answered again with that
-	// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-	// do not end the session. Any other second use ends the whole session, since either its owner
-	// or a thief has used the token before.
+	// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+	// Within 30 seconds of its use, and while its successor is unused, the same request is
+	// answered again with that successor and a new access token, so that a lost answer or two tabs
+	// that refresh at once do not end the session. Any other second use ends the whole session,
+	// since the token may have been stolen.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14059,25 +14596,25 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteReadingsWithResponse Delete readings
 	//
-	// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
-	// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
-	// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
-	// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
-	// the answer says what would go. A large range goes a day at a time: when it is cut off, what
-	// was deleted is deleted, and the same request goes on.
+	// Deletes the readings of one sensor in a time range permanently. The latest reading becomes
+	// the newest one that is left, with its timestamp as `received_at`. Alarms on the sensor,
+	// except `no_data`, are then evaluated on what is left, however old; when nothing is left they
+	// keep their state. A large range is deleted one day at a time: after an interruption, repeat
+	// the request to continue.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/data (the `DeleteReadings` operationId).
 	DeleteReadingsWithResponse(ctx context.Context, params *DeleteReadingsParams, reqEditors ...RequestEditorFn) (*DeleteReadingsResponse, error)
 
-	// ListReadingsWithResponse Raw readings
+	// ListReadingsWithResponse List readings
 	//
-	// The stored readings of one or more sensors, newest first unless `order=asc`, at full
-	// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
-	// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
-	// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-	// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
+	// Returns stored readings of one or more sensors, newest first unless `order=asc`. Readings of
+	// equal time are ordered by sensor id. An unknown sensor is answered with 400. `X-Truncated`
+	// says whether there are more; the next page is at `Link`, or the same request with
+	// `X-Next-Cursor` as `cursor`. For more than some thousand readings use `GET
+	// /api/data/export`. A page of many sensors is subject to the limit on expensive queries, as a
+	// long history is.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14086,19 +14623,19 @@ type ClientWithResponsesInterface interface {
 
 	// WriteReadingsWithBodyWithResponse Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+	// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
-	// the first stays); `rejected` with a reason. A body that is not as described here is refused
-	// as a whole, and nothing of it is stored.
+	// the first one stays); `rejected` with a reason. A body that does not match this description
+	// is refused as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-	// whichever instance. With other readings the key is 422. While the first request is still at
-	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-	// when the server died between the commit and keeping the answer, the next request with the
-	// key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+	// by every instance. The key with other readings is answered with 422. While the first request
+	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+	// after a 503, or when the server stopped between the commit and keeping the answer, the next
+	// request with the key is carried out, and stored readings are `duplicate`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14107,26 +14644,26 @@ type ClientWithResponsesInterface interface {
 
 	// WriteReadingsWithResponse Write readings
 	//
-	// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-	// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+	// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+	// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 	// value at this instant; nothing changes); `conflict` (it has another value at this instant;
-	// the first stays); `rejected` with a reason. A body that is not as described here is refused
-	// as a whole, and nothing of it is stored.
+	// the first one stays); `rejected` with a reason. A body that does not match this description
+	// is refused as a whole, and nothing of it is stored.
 	//
-	// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-	// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-	// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-	// whichever instance. With other readings the key is 422. While the first request is still at
-	// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-	// when the server died between the commit and keeping the answer, the next request with the
-	// key is carried out, and what was stored is a `duplicate`.
+	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+	// by every instance. The key with other readings is answered with 422. While the first request
+	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+	// after a 503, or when the server stopped between the commit and keeping the answer, the next
+	// request with the key is carried out, and stored readings are `duplicate`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/data (the `WriteReadings` operationId).
 	WriteReadingsWithResponse(ctx context.Context, params *WriteReadingsParams, body WriteReadingsJSONRequestBody, reqEditors ...RequestEditorFn) (*WriteReadingsResponse, error)
 
-	// GetDownsampledReadingsWithResponse Get readings downsampled for a chart
+	// GetDownsampledReadingsWithResponse Get downsampled readings
 	//
 	// Chooses readings of each sensor that draw like all of them, at most `points` of each. The
 	// first and the last reading are always chosen, and all readings when there are no more than
@@ -14150,31 +14687,32 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/data/downsampled (the `GetDownsampledReadings` operationId).
 	GetDownsampledReadingsWithResponse(ctx context.Context, params *GetDownsampledReadingsParams, reqEditors ...RequestEditorFn) (*GetDownsampledReadingsResponse, error)
 
-	// ExportReadingsWithResponse Raw readings as a file
+	// ExportReadingsWithResponse Export readings as a file
 	//
-	// The stored readings of one or more sensors as one stream of any length, in order of sensor
-	// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+	// Streams the stored readings of one or more sensors, of any number, ordered by sensor id,
+	// then by time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
 	// compressed in itself.
 	//
 	// | format | columns |
 	// |---|---|
-	// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
-	// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
-	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+	// | `csv` | `sensor_id,timestamp,value,quality,status_code` with a header line; null is empty |
+	// | `ndjson` | one `Reading` per line, with more members with `include=sensor` |
+	// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double, `quality` string, `status_code` int64; null where absent |
 	//
-	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
-	// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
-	// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
-	// that a spreadsheet does not take it for a formula.
+	// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, as
+	// they are when the export begins. In CSV, texts are quoted where RFC 4180 requires it, and a
+	// text that begins with `=`, `+`, `-` or `@` is prefixed with `'`, so that a spreadsheet does
+	// not evaluate it as a formula.
 	//
-	// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
-	// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
-	// line's sensor and time as `after`: the answer goes on behind it, without the header line,
-	// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+	// A complete export ends with the regular end of the HTTP response. An export that fails is
+	// cut off, so that a client never takes a part for the whole. To continue a CSV or NDJSON
+	// export, send the sensor and time of the last complete line as `after`: the answer continues
+	// after it, without the header line, and can be appended. A Parquet file that was cut off
+	// cannot be read: export a shorter range.
 	//
-	// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
-	// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
-	// first one does not come within some seconds.
+	// Readings are read in chunks: readings that arrive meanwhile for a time already passed are
+	// not included. Each chunk of a long export is subject to the limit on expensive queries; when
+	// the first one has to wait for too long the answer is 503.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14183,125 +14721,119 @@ type ClientWithResponsesInterface interface {
 
 	// GetHistoryWithResponse Get aggregated history
 	//
-	// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
-	// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
-	// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
-	// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
-	// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
-	// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
-	// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
-	// follow each other without hole or overlap, and none is longer than its width and what the
-	// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
-	// `[start, end)` count, also in the first and the last bucket.
+	// Returns aggregates of one or more sensors in buckets of an `interval`, or of the finest
+	// interval that gives at most `points` buckets. Buckets follow the clock of `timezone`: up to
+	// an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months on
+	// their first day; a day on which the clock changes has 23 or 25 hours. A bucket of more than
+	// an hour ends when the clock first shows, or skips, the start of the next one: an hour that
+	// occurs twice makes its bucket longer by that hour, a skipped hour makes it shorter or omits
+	// it. A bucket of an hour or less also ends when the clock changes. So buckets follow each
+	// other without gap or overlap. Each has its start and its end. Only readings in `[start,
+	// end)` count, also in the first and the last bucket.
 	//
-	// | `agg` | is | OPC UA Part 13 |
+	// | `agg` | meaning | OPC UA Part 13 |
 	// |---|---|---|
 	// | `avg` | mean of the values | Average |
-	// | `min`, `max` | least and greatest value | Minimum, Maximum |
+	// | `min`, `max` | smallest and largest value | Minimum, Maximum |
 	// | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
-	// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+	// | `count` | number of readings of any quality | Count is of good ones only |
 	// | `first`, `last` | oldest and newest value | Start, End |
-	// | `delta` | `last` less `first` | Delta |
-	// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
-	// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
-	// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+	// | `delta` | `last` minus `first` | Delta |
+	// | `stddev` | sample standard deviation; null with fewer than two values | StandardDeviationSample |
+	// | `time_weighted_avg` | mean when each value holds until the next one | TimeAverage, stepped |
+	// | `percent_good` | percentage of readings of good quality | PercentGood weighs by time |
 	//
-	// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
-	// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
-	// false).
+	// `time_weighted_avg` includes the value before the range when it is at most a day old. Values
+	// of bad quality, and readings without a value, count in `count` and `percent_good` only;
+	// uncertain values count like good ones (TreatUncertainAsBad is false).
 	//
-	// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
-	// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
-	// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-	// hours that are over are kept for whoever asks the same, and never older than a second: what
-	// was stored or deleted before that is seen.
+	// An answer has at most 50,000 points, sensors times buckets. More is answered with 400, which
+	// names the finest interval that is possible, unless `limit` is given: then `next` is the
+	// `start` of the rest and `coverage` ends there. A range that has ended is answered with an
+	// `ETag`. Answers about hours that are over are cached and never older than a second: earlier
+	// writes and deletions are always seen.
 	//
-	// Questions that make the server look at very much, as ones of 100,000 readings or more that
-	// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
-	// does not come within some seconds is 503: try again after `Retry-After`. Charts and
-	// dashboards, which rollups answer, never wait for them.
+	// At most a few expensive queries, such as those of 100,000 readings or more that rollups
+	// cannot answer, run at once, so that ingest is not delayed. One that waits for longer than
+	// some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/history (the `GetHistory` operationId).
 	GetHistoryWithResponse(ctx context.Context, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
 
-	// ListLatestReadingsWithResponse Newest readings
+	// ListLatestReadingsWithResponse List latest readings
 	//
-	// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
-	// is left out. The newest is the one with the latest effective time: the earlier of its
-	// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
-	// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
-	// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
-	// how old it is by the server's clock, and whether that is more than `stale_after`: a value
-	// that stands still because nothing comes is not a current one.
+	// Returns the newest reading of each sensor, ordered by sensor id; sensors without readings
+	// are omitted. The newest reading is the one with the latest effective time: the earlier of
+	// its `timestamp` and `received_at`. Without a filter all sensors are listed except those of
+	// the server's own gateway, which are included with `is_system=true` or when `sensor_id` or
+	// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is
+	// answered with 400. Each reading says how old it is by the server's clock, and whether that
+	// is more than `stale_after_seconds`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/latest (the `ListLatestReadings` operationId).
 	ListLatestReadingsWithResponse(ctx context.Context, params *ListLatestReadingsParams, reqEditors ...RequestEditorFn) (*ListLatestReadingsResponse, error)
 
-	// ListRejectionsWithResponse What was refused
+	// ListRejectionsWithResponse List rejections
 	//
-	// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
-	// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
-	// with how often it came; one that comes again moves to the front. When refusals flood in,
-	// more than 32 to one transaction, then of each gateway, topic and reason the first of the
-	// transaction is kept, and the others are counted together in one entry that is `folded`: no
-	// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
-	// server's settings say otherwise; all gateways that are not registered share one such place.
-	// What was refused of a `POST /api/data` stands in its answer and not here.
+	// Returns payloads and single samples that arrived over MQTT and were rejected, newest first
+	// by `last_at`. The same rejection of a gateway, on a topic, for a reason, of the same bytes
+	// is one entry with a count; a repetition moves it to the front. When more than 32 rejections
+	// come in one transaction, the first of each gateway, topic and reason is kept, and the others
+	// are counted together in one `folded` entry, so that each rejection is counted. The newest
+	// 10,000 entries of each gateway are kept for 30 days, unless the server's settings say
+	// otherwise; all unregistered gateways share one such limit. Rejections of `POST /api/data`
+	// are in its answer only.
 	//
-	// It needs the role engineer, though viewers read data: a refused payload may hold anything,
-	// also what was never meant for this system, and to act on it is to configure gateways and
-	// sensors.
+	// The role `engineer` is needed, although viewers read data: a rejected payload may contain
+	// anything.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/rejections (the `ListRejections` operationId).
 	ListRejectionsWithResponse(ctx context.Context, params *ListRejectionsParams, reqEditors ...RequestEditorFn) (*ListRejectionsResponse, error)
 
-	// PreviewRetentionWithResponse What retention will remove
+	// PreviewRetentionWithResponse Preview retention
 	//
-	// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
-	// sensor's `retention_days` with care, for what was removed cannot be brought back.
+	// Lists what the next pass of retention, within some minutes, will remove; changes nothing.
+	// Set `retention_days` with care: removed readings cannot be restored.
 	//
-	// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
-	// A partition in which no sensor keeps anything is dropped; from others readings are deleted
-	// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
-	// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
-	// readings, so that no answer tells of readings that are not there, and a sensor of which all
-	// have gone has no newest one. Readings that come and are older than their sensor keeps are
-	// refused as `too_old`.
+	// Retention removes one partition at a time, once its end is expired for a sensor. A partition
+	// that no sensor needs is dropped; from other partitions the readings of expired sensors are
+	// deleted. A partition longer than an eighth of a sensor's retention is not waited for: that
+	// sensor's readings are deleted from it one day at a time. Rollups are removed with the
+	// readings, and a sensor without readings has no latest reading. New readings that are older
+	// than their sensor's retention are rejected as `too_old`.
 	//
-	// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
-	// `limit`, or none, and still have a `Link`.
+	// Partitions are listed oldest first. Many may be examined to find few, so a page may hold
+	// fewer than `limit` items, or none, and still have a `Link`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/data/retention (the `PreviewRetention` operationId).
 	PreviewRetentionWithResponse(ctx context.Context, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error)
 
-	// GetStatisticsWithResponse Statistics of readings
+	// GetStatisticsWithResponse Get statistics of readings
 	//
-	// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
-	// those of `GET /api/data/history` have the same definitions. Besides, percentiles
-	// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-	// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
-	// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+	// Returns all figures of one or more sensors at once, for the whole range or for each
+	// `interval` in it, as `GET /api/data/history` defines them. In addition: percentiles,
+	// interpolated between the two nearest values; gaps, the times between two readings of any
+	// quality that are longer than `gap_seconds`, where the gap before an interval's first reading
+	// belongs to that interval; and the rate. Intervals without readings are omitted. An answer
 	// has at most 5,000 intervals, those of all sensors together.
 	//
-	// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
-	// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
-	// come from sketches of the hours, also where these are not rolled up yet: the same question
-	// about the same readings has the same answer at any time. (A server without rollups is always
-	// exact.) `percentile_error` is how much of itself each of the two values may be off between
-	// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
-	// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
-	// for their turn as a long history does.
+	// Percentiles are exact (`percentile_method`) when the whole answer is about at most 20,000
+	// usable readings, or when its intervals are about an hour or shorter. Otherwise they come
+	// from sketches of hours, also where these are not rolled up yet, so that the same query about
+	// the same readings always has the same answer. A server without rollups is always exact.
+	// `percentile_error` is the relative error of each of the two values between which a
+	// percentile lies, usually 0.001, and more where the values of an hour differ by many orders
+	// of magnitude. All other figures, gaps included, are exact.
 	//
-	// As of the history, answers about hours that are over are kept, and never older than a
-	// second.
+	// Caching and the limit on expensive queries are those of `GET /api/data/history`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14310,35 +14842,37 @@ type ClientWithResponsesInterface interface {
 
 	// ListGatewaysWithResponse List gateways
 	//
-	// In order of id, without the server's own gateway unless `is_system` is true.
+	// Ordered by id. The server's own gateway is included only with `is_system=true`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/gateways (the `ListGateways` operationId).
 	ListGatewaysWithResponse(ctx context.Context, params *ListGatewaysParams, reqEditors ...RequestEditorFn) (*ListGatewaysResponse, error)
 
-	// CreateGatewayWithBodyWithResponse Register a gateway
+	// CreateGatewayWithBodyWithResponse Create a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-	// has the form of a key is the key as it is; any other is written in Latin letters and lower
-	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-	// if it would be a number that could be an id. If another gateway has the key, the first free
-	// ending of `-2`, `-3` and so on is added. The answer has the key.
+	// The gateway can connect once it has credentials. Without `key` the key is derived from
+	// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+	// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+	// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+	// remains, and begins with `gateway-` when it would be a number that could be an id. When
+	// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+	// answer contains the key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/gateways (the `CreateGateway` operationId).
 	CreateGatewayWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateGatewayResponse, error)
 
-	// CreateGatewayWithResponse Register a gateway
+	// CreateGatewayWithResponse Create a gateway
 	//
-	// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-	// has the form of a key is the key as it is; any other is written in Latin letters and lower
-	// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-	// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-	// if it would be a number that could be an id. If another gateway has the key, the first free
-	// ending of `-2`, `-3` and so on is added. The answer has the key.
+	// The gateway can connect once it has credentials. Without `key` the key is derived from
+	// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+	// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+	// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+	// remains, and begins with `gateway-` when it would be a number that could be an id. When
+	// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+	// answer contains the key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14347,41 +14881,41 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteGatewayWithResponse Delete a gateway
 	//
-	// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
-	// their alarms go with it; without that it is 409, which says how many they are. What the
-	// server watches of it goes in any case. Readings are removed in the background; the journal
-	// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
-	// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
-	// 409, which names it.
+	// A gateway that has sensors is deleted only with `cascade=true`, together with the sensors,
+	// their readings and their alarms; without it the answer is 409 with their number. The
+	// server's own sensors about the gateway are deleted in any case. Readings are removed in the
+	// background; the alarm log stays. While an alarm on another gateway's sensor refers to one of
+	// its sensors, or is suppressed by one of its alarms, the answer is 409, which names that
+	// alarm.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/gateways/{id} (the `DeleteGateway` operationId).
 	DeleteGatewayWithResponse(ctx context.Context, id IDParameter, params *DeleteGatewayParams, reqEditors ...RequestEditorFn) (*DeleteGatewayResponse, error)
 
-	// GetGatewayWithResponse One gateway
+	// GetGatewayWithResponse Get a gateway
 	//
-	// With its presence as last seen.
+	// Returns its description and its presence.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/gateways/{id} (the `GetGateway` operationId).
 	GetGatewayWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetGatewayResponse, error)
 
-	// UpdateGatewayWithBodyWithResponse Change a gateway
+	// UpdateGatewayWithBodyWithResponse Update a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-	// and closes its connections within 5 s.
+	// Members that are absent keep their value. `is_active` false refuses its messages and closes
+	// its connections within 5 s.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/gateways/{id} (the `UpdateGateway` operationId).
 	UpdateGatewayWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateGatewayParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateGatewayResponse, error)
 
-	// UpdateGatewayWithResponse Change a gateway
+	// UpdateGatewayWithResponse Update a gateway
 	//
-	// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-	// and closes its connections within 5 s.
+	// Members that are absent keep their value. `is_active` false refuses its messages and closes
+	// its connections within 5 s.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14390,18 +14924,18 @@ type ClientWithResponsesInterface interface {
 
 	// ListCredentialsWithResponse List a gateway's credentials
 	//
-	// The ones in force, at most two, oldest first; never the secrets.
+	// Returns the valid ones, at most two, oldest first, without their secrets.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/gateways/{id}/credentials (the `ListCredentials` operationId).
 	ListCredentialsWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
 
-	// CreateCredentialWithResponse Make a new secret for a gateway
+	// CreateCredentialWithResponse Create a credential of a gateway
 	//
-	// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
-	// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
-	// the answer names.
+	// The secret is returned only in this answer. Two secrets are valid at a time, so that a
+	// gateway can change to a new one without interruption; a third revokes the oldest, which the
+	// answer names.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14410,199 +14944,200 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeCredentialWithResponse Revoke a credential
 	//
-	// The gateway can no longer connect with it; connections made with it are closed within 5 s.
+	// The gateway can no longer connect with it; connections opened with it are closed within 5 s.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/gateways/{id}/credentials/{credential_id} (the `RevokeCredential` operationId).
 	RevokeCredentialWithResponse(ctx context.Context, id IDParameter, credentialID ID, reqEditors ...RequestEditorFn) (*RevokeCredentialResponse, error)
 
-	// ListNotificationChannelsWithResponse List channels
+	// ListNotificationChannelsWithResponse List notification channels
 	//
-	// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
-	// and host.
+	// Ordered by id, without secrets; of a webhook's address, which may contain one, only scheme
+	// and host are returned.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/channels (the `ListNotificationChannels` operationId).
 	ListNotificationChannelsWithResponse(ctx context.Context, params *ListNotificationChannelsParams, reqEditors ...RequestEditorFn) (*ListNotificationChannelsResponse, error)
 
-	// CreateNotificationChannelWithBodyWithResponse Make a channel
+	// CreateNotificationChannelWithBodyWithResponse Create a notification channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-	// `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+	// event on `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-	// are private, of this machine or reserved are refused, at every connection, unless
-	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// are not followed. Addresses that are private, of this machine or reserved are refused, at
+	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/channels (the `CreateNotificationChannel` operationId).
 	CreateNotificationChannelWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateNotificationChannelResponse, error)
 
-	// CreateNotificationChannelWithResponse Make a channel
+	// CreateNotificationChannelWithResponse Create a notification channel
 	//
-	// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-	// `alarms/{gateway}/{sensor}`.
+	// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+	// event on `alarms/{gateway}/{sensor}`.
 	//
-	// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+	// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 	// `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-	// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-	// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-	// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-	// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-	// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-	// are private, of this machine or reserved are refused, at every connection, unless
-	// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+	// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// are not followed. Addresses that are private, of this machine or reserved are refused, at
+	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/channels (the `CreateNotificationChannel` operationId).
 	CreateNotificationChannelWithResponse(ctx context.Context, body CreateNotificationChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateNotificationChannelResponse, error)
 
-	// DeleteNotificationChannelWithResponse Delete a channel
+	// DeleteNotificationChannelWithResponse Delete a notification channel
 	//
-	// One that a route uses is not deleted: 409. What waits to be sent by it fails.
+	// A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/notifications/channels/{id} (the `DeleteNotificationChannel` operationId).
 	DeleteNotificationChannelWithResponse(ctx context.Context, id IDParameter, params *DeleteNotificationChannelParams, reqEditors ...RequestEditorFn) (*DeleteNotificationChannelResponse, error)
 
-	// GetNotificationChannelWithResponse One channel
+	// GetNotificationChannelWithResponse Get a notification channel
 	//
-	// Without its secret.
+	// Returns it without its secret.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/channels/{id} (the `GetNotificationChannel` operationId).
 	GetNotificationChannelWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetNotificationChannelResponse, error)
 
-	// UpdateNotificationChannelWithBodyWithResponse Change a channel
+	// UpdateNotificationChannelWithBodyWithResponse Update a notification channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-	// new values.
+	// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+	// use the new values.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/notifications/channels/{id} (the `UpdateNotificationChannel` operationId).
 	UpdateNotificationChannelWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateNotificationChannelParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateNotificationChannelResponse, error)
 
-	// UpdateNotificationChannelWithResponse Change a channel
+	// UpdateNotificationChannelWithResponse Update a notification channel
 	//
-	// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-	// new values.
+	// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+	// use the new values.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/notifications/channels/{id} (the `UpdateNotificationChannel` operationId).
 	UpdateNotificationChannelWithResponse(ctx context.Context, id IDParameter, params *UpdateNotificationChannelParams, body UpdateNotificationChannelJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateNotificationChannelResponse, error)
 
-	// TestNotificationChannelWithResponse Send a trial
+	// TestNotificationChannelWithResponse Send a test notification
 	//
-	// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
-	// happened. It stands in the log of deliveries as `trial`.
+	// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
+	// result. It is listed as a delivery of kind `trial`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 	TestNotificationChannelWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*TestNotificationChannelResponse, error)
 
-	// ListNotificationDeliveriesWithResponse What was sent
+	// ListNotificationDeliveriesWithResponse List deliveries
 	//
-	// The outbox and its log: what waits, what was delivered and what failed, newest first. What
-	// is over is kept for 30 days, unless the server's settings say otherwise.
+	// Returns the outbox and its log, newest first: what waits, what was delivered and what
+	// failed. Finished deliveries are kept for 30 days, unless the server's settings say
+	// otherwise.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/deliveries (the `ListNotificationDeliveries` operationId).
 	ListNotificationDeliveriesWithResponse(ctx context.Context, params *ListNotificationDeliveriesParams, reqEditors ...RequestEditorFn) (*ListNotificationDeliveriesResponse, error)
 
-	// GetNotificationDeliveryWithResponse One delivery
+	// GetNotificationDeliveryWithResponse Get a delivery
 	//
-	// With the events in it, the first 100.
+	// Returns it with its first 100 events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/deliveries/{id} (the `GetNotificationDelivery` operationId).
 	GetNotificationDeliveryWithResponse(ctx context.Context, id int64, reqEditors ...RequestEditorFn) (*GetNotificationDeliveryResponse, error)
 
-	// ListNotificationRoutesWithResponse List routes
+	// ListNotificationRoutesWithResponse List notification routes
 	//
-	// In order of id.
+	// Ordered by id.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/routes (the `ListNotificationRoutes` operationId).
 	ListNotificationRoutesWithResponse(ctx context.Context, params *ListNotificationRoutesParams, reqEditors ...RequestEditorFn) (*ListNotificationRoutesResponse, error)
 
-	// CreateNotificationRouteWithBodyWithResponse Make a route
+	// CreateNotificationRouteWithBodyWithResponse Create a notification route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-	// nothing. There can be 1,000 routes.
+	// An event is sent by every route that it matches: by severity, by labels, all of which the
+	// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+	// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+	// alarm sends nothing. At most 1,000 routes can exist.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+	// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+	// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/routes (the `CreateNotificationRoute` operationId).
 	CreateNotificationRouteWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateNotificationRouteResponse, error)
 
-	// CreateNotificationRouteWithResponse Make a route
+	// CreateNotificationRouteWithResponse Create a notification route
 	//
-	// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-	// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-	// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-	// nothing. There can be 1,000 routes.
+	// An event is sent by every route that it matches: by severity, by labels, all of which the
+	// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+	// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+	// alarm sends nothing. At most 1,000 routes can exist.
 	//
-	// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-	// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+	// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+	// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/routes (the `CreateNotificationRoute` operationId).
 	CreateNotificationRouteWithResponse(ctx context.Context, body CreateNotificationRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateNotificationRouteResponse, error)
 
-	// DeleteNotificationRouteWithResponse Delete a route
+	// DeleteNotificationRouteWithResponse Delete a notification route
 	//
-	// What it has gathered is sent still; nobody is reminded any more.
+	// Events that it has grouped are still sent; reminders end.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/notifications/routes/{id} (the `DeleteNotificationRoute` operationId).
 	DeleteNotificationRouteWithResponse(ctx context.Context, id IDParameter, params *DeleteNotificationRouteParams, reqEditors ...RequestEditorFn) (*DeleteNotificationRouteResponse, error)
 
-	// GetNotificationRouteWithResponse One route
+	// GetNotificationRouteWithResponse Get a notification route
 	//
-	// With what it matches and how it tells.
+	// Returns what it matches and where it sends.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/routes/{id} (the `GetNotificationRoute` operationId).
 	GetNotificationRouteWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetNotificationRouteResponse, error)
 
-	// UpdateNotificationRouteWithBodyWithResponse Change a route
+	// UpdateNotificationRouteWithBodyWithResponse Update a notification route
 	//
-	// Members that are absent keep their value. It holds for events from now on.
+	// Members that are absent keep their value. The change applies to events from now on.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/notifications/routes/{id} (the `UpdateNotificationRoute` operationId).
 	UpdateNotificationRouteWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateNotificationRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateNotificationRouteResponse, error)
 
-	// UpdateNotificationRouteWithResponse Change a route
+	// UpdateNotificationRouteWithResponse Update a notification route
 	//
-	// Members that are absent keep their value. It holds for events from now on.
+	// Members that are absent keep their value. The change applies to events from now on.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14611,40 +15146,40 @@ type ClientWithResponsesInterface interface {
 
 	// ListNotificationSilencesWithResponse List silences
 	//
-	// Newest first. Those that have ended stay listed for as long as deliveries do.
+	// Newest first. Silences that have ended are listed for as long as deliveries are.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/notifications/silences (the `ListNotificationSilences` operationId).
 	ListNotificationSilencesWithResponse(ctx context.Context, params *ListNotificationSilencesParams, reqEditors ...RequestEditorFn) (*ListNotificationSilencesResponse, error)
 
-	// CreateNotificationSilenceWithBodyWithResponse Begin a silence
+	// CreateNotificationSilenceWithBodyWithResponse Create a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-	// its end if the alarm still stands.
+	// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+	// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+	// condition is required. Alarms themselves are not affected, and reminders and escalations
+	// that are due meanwhile follow at the end if the alarm still stands.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
 	CreateNotificationSilenceWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error)
 
-	// CreateNotificationSilenceWithResponse Begin a silence
+	// CreateNotificationSilenceWithResponse Create a silence
 	//
-	// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-	// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-	// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-	// its end if the alarm still stands.
+	// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+	// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+	// condition is required. Alarms themselves are not affected, and reminders and escalations
+	// that are due meanwhile follow at the end if the alarm still stands.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/notifications/silences (the `CreateNotificationSilence` operationId).
 	CreateNotificationSilenceWithResponse(ctx context.Context, body CreateNotificationSilenceJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateNotificationSilenceResponse, error)
 
-	// GetNotificationSilenceWithResponse One silence
+	// GetNotificationSilenceWithResponse Get a silence
 	//
-	// With who wanted it, and how many events it held back.
+	// Returns it with its creator and the number of events that it held back.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14653,7 +15188,8 @@ type ClientWithResponsesInterface interface {
 
 	// EndNotificationSilenceWithResponse End a silence early
 	//
-	// It stays listed, with who ended it. One that has ended is 409.
+	// The silence stays listed, with the user who ended it. One that has ended is answered with
+	// 409.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14662,30 +15198,30 @@ type ClientWithResponsesInterface interface {
 
 	// ListSensorsWithResponse List sensors
 	//
-	// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
-	// are listed only when `is_system` is true or `gateway_id` names that gateway.
+	// Ordered by id. An unknown `gateway_id` is answered with 400. Sensors of the server's own
+	// gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/sensors (the `ListSensors` operationId).
 	ListSensorsWithResponse(ctx context.Context, params *ListSensorsParams, reqEditors ...RequestEditorFn) (*ListSensorsResponse, error)
 
-	// CreateSensorWithBodyWithResponse Register a sensor
+	// CreateSensorWithBodyWithResponse Create a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway
-	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-	// of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+	// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+	// place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/sensors (the `CreateSensor` operationId).
 	CreateSensorWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateSensorResponse, error)
 
-	// CreateSensorWithResponse Register a sensor
+	// CreateSensorWithResponse Create a sensor
 	//
-	// Readings of a sensor that is not registered are refused, so register it before its gateway
-	// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-	// of `gateway`, and is unique among the sensors of its gateway.
+	// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+	// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+	// place of `gateway`, and is unique among the sensors of its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14694,40 +15230,39 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSensorWithResponse Delete a sensor
 	//
-	// Its alarms and readings go with it; readings are removed in the background, the journal of
-	// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
-	// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
-	// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
-	// false.
+	// Its alarms and readings are deleted with it; readings are removed in the background, and the
+	// alarm log stays. While an alarm on another sensor refers to it, or is suppressed by one of
+	// its alarms, the answer is 409, which names that alarm. Sensors of the server's own gateway
+	// cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/sensors/{id} (the `DeleteSensor` operationId).
 	DeleteSensorWithResponse(ctx context.Context, id IDParameter, params *DeleteSensorParams, reqEditors ...RequestEditorFn) (*DeleteSensorResponse, error)
 
-	// GetSensorWithResponse One sensor
+	// GetSensorWithResponse Get a sensor
 	//
-	// Its description; for its values see `data`.
+	// Returns its description; its readings are under `data`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/sensors/{id} (the `GetSensor` operationId).
 	GetSensorWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetSensorResponse, error)
 
-	// UpdateSensorWithBodyWithResponse Change a sensor
+	// UpdateSensorWithBodyWithResponse Update a sensor
 	//
 	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-	// cleared by null. A sensor stays with its gateway.
+	// removed by null. A sensor stays with its gateway.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/sensors/{id} (the `UpdateSensor` operationId).
 	UpdateSensorWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateSensorParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSensorResponse, error)
 
-	// UpdateSensorWithResponse Change a sensor
+	// UpdateSensorWithResponse Update a sensor
 	//
 	// Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-	// cleared by null. A sensor stays with its gateway.
+	// removed by null. A sensor stays with its gateway.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14736,27 +15271,25 @@ type ClientWithResponsesInterface interface {
 
 	// ListUsersWithResponse List users
 	//
-	// In order of id.
+	// Ordered by id.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/users (the `ListUsers` operationId).
 	ListUsersWithResponse(ctx context.Context, params *ListUsersParams, reqEditors ...RequestEditorFn) (*ListUsersResponse, error)
 
-	// CreateUserWithBodyWithResponse Add a user
+	// CreateUserWithBodyWithResponse Create a user
 	//
-	// The user logs in with the password given here and can change it with `PUT
-	// /api/auth/me/password`.
+	// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/users (the `CreateUser` operationId).
 	CreateUserWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
 
-	// CreateUserWithResponse Add a user
+	// CreateUserWithResponse Create a user
 	//
-	// The user logs in with the password given here and can change it with `PUT
-	// /api/auth/me/password`.
+	// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14765,95 +15298,94 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteUserWithResponse Delete a user
 	//
-	// Ends the user's sessions; live connections are closed within 5 s. What the user did to
-	// alarms stays in their journal, under the name. The last active admin stays: 409.
-	// `dry_run=true` answers what would go and changes nothing.
+	// Ends the user's sessions; open sockets are closed within 5 s. What the user did to alarms
+	// stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/users/{id} (the `DeleteUser` operationId).
 	DeleteUserWithResponse(ctx context.Context, id IDParameter, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
 
-	// GetUserWithResponse One user
+	// GetUserWithResponse Get a user
 	//
-	// Never the password, nor its hash.
+	// Neither the password nor its hash is returned.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/users/{id} (the `GetUser` operationId).
 	GetUserWithResponse(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*GetUserResponse, error)
 
-	// UpdateUserWithBodyWithResponse Change a user
+	// UpdateUserWithBodyWithResponse Update a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s
-	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-	// live connections are closed within 5 s. The last active admin can neither be disabled nor
-	// given another role: 409.
+	// Members that are absent keep their value. A new role applies from the next request, within 1
+	// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+	// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+	// another role: 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithBodyWithResponse(ctx context.Context, id IDParameter, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
 
-	// UpdateUserWithResponse Change a user
+	// UpdateUserWithResponse Update a user
 	//
-	// Members that are absent keep their value. A new role holds from the next request, within 1 s
-	// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-	// live connections are closed within 5 s. The last active admin can neither be disabled nor
-	// given another role: 409.
+	// Members that are absent keep their value. A new role applies from the next request, within 1
+	// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+	// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+	// another role: 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/users/{id} (the `UpdateUser` operationId).
 	UpdateUserWithResponse(ctx context.Context, id IDParameter, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
 
-	// CreateWebSocketTicketWithResponse A ticket for one WebSocket
+	// CreateWebSocketTicketWithResponse Create a WebSocket ticket
 	//
-	// Good for one connection within 30 s, in the session of the access token.
+	// Valid for one connection within 30 s, in the login session of the access token.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 	CreateWebSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateWebSocketTicketResponse, error)
 
-	// GetHealthWithResponse State of the service and what it depends on
+	// GetHealthWithResponse Get the health of the service
 	//
-	// Answers 503 when something it cannot work without is down.
+	// Answered with 503 when a dependency that the service needs is down.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// GetLivenessWithResponse Is the process alive
+	// GetLivenessWithResponse Check liveness
 	//
-	// Answers 200 as long as the process answers. Restart it when this fails.
+	// Answered with 200 as long as the process answers. Restart the process when this fails.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health/live (the `GetLiveness` operationId).
 	GetLivenessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLivenessResponse, error)
 
-	// GetReadinessWithResponse Can it take work
+	// GetReadinessWithResponse Check readiness
 	//
-	// Answers 503 while it starts or stops and while the database does not answer. Send it no
-	// traffic then.
+	// Answered with 503 while the service starts or stops and while the database does not answer.
+	// Send it no requests then.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health/ready (the `GetReadiness` operationId).
 	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
 
-	// GetMetricsWithResponse Metrics for Prometheus
+	// GetMetricsWithResponse Get metrics for Prometheus
 	//
-	// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
-	// there by its id, and only the first 100 of which anything was refused since the start; the
-	// others are `other`, those that are not registered `none`. There are no names of users,
-	// gateways or sensors. It asks for no login, so keep it inside your network all the same.
+	// Returns counts and durations only. Rejections are counted by reason and gateway: a gateway
+	// is identified by its id, and only the first 100 with rejections since the start have a label
+	// of their own; others are `other`, unregistered ones `none`. There are no names of users,
+	// gateways or sensors. No login is required, so do not expose this address to the public.
 	//
-	// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
-	// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
-	// all but `status` are `none` for what is not in the contract) and
+	// Among the metrics are `http_requests_total` and `http_request_duration_seconds` (labels
+	// `operation`, `method`, `endpoint` as the path in this contract, and for the former `status`;
+	// all but `status` are `none` for requests outside of the contract) and
 	// `websocket_connections_active`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -14861,18 +15393,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error)
 
-	// GetOpenAPIWithResponse This document
+	// GetOpenAPIWithResponse Get this document as JSON
 	//
-	// As JSON, for generators and documentation pages.
+	// For generators and documentation pages.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenAPI` operationId).
 	GetOpenAPIWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenAPIResponse, error)
 
-	// GetVersionWithResponse What runs here
+	// GetVersionWithResponse Get the version
 	//
-	// Version and origin of the program.
+	// Returns version and origin of the program.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21366,8 +21898,8 @@ func (r GetVersionResponse) ContentType() string {
 
 // ListAlarmsWithResponse List alarms
 //
-// With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
-// `gateway_id` that is none is 400.
+// Returns rules and states, most severe first unless another order is given. An unknown
+// `sensor_id` or `gateway_id` is answered with 400.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21380,23 +21912,23 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params
 	return ParseListAlarmsResponse(rsp)
 }
 
-// CreateAlarmWithBodyWithResponse Make an alarm
+// CreateAlarmWithBodyWithResponse Create an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-// The event has `at` of now, the value, and a comment that says so. A value is current when it
-// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-// one sensor, as their own sensor or as an input of a deviation or an expression
-// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-// limit.
+// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+// event has the current time as `at`, the value, and a comment that says so. A value is
+// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+// sensor and the limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 // several transactions, its readings in order of time, and acknowledged after the last;
-// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 // is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -21410,23 +21942,23 @@ func (c *ClientWithResponses) CreateAlarmWithBodyWithResponse(ctx context.Contex
 	return ParseCreateAlarmResponse(rsp)
 }
 
-// CreateAlarmWithResponse Make an alarm
+// CreateAlarmWithResponse Create an alarm
 //
-// A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
-// values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
-// The event has `at` of now, the value, and a comment that says so. A value is current when it
-// is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
-// (never more than 2 days); one that is older, or of bad quality, is left, and the next
-// reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
-// after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
-// one sensor, as their own sensor or as an input of a deviation or an expression
-// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
-// limit.
+// Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+// its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+// event has the current time as `at`, the value, and a comment that says so. A value is
+// current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+// newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+// and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+// published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+// may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+// (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+// sensor and the limit.
 //
-// A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
-// its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+// A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+// to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
 // several transactions, its readings in order of time, and acknowledged after the last;
-// messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+// messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
 // is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -21442,7 +21974,7 @@ func (c *ClientWithResponses) CreateAlarmWithResponse(ctx context.Context, body 
 
 // AcknowledgeAlarmsWithBodyWithResponse Acknowledge several alarms
 //
-// Each as by itself; one that is refused does not hold up the others.
+// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21457,7 +21989,7 @@ func (c *ClientWithResponses) AcknowledgeAlarmsWithBodyWithResponse(ctx context.
 
 // AcknowledgeAlarmsWithResponse Acknowledge several alarms
 //
-// Each as by itself; one that is refused does not hold up the others.
+// Each alarm is acknowledged by itself; one that is refused does not affect the others.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21470,10 +22002,11 @@ func (c *ClientWithResponses) AcknowledgeAlarmsWithResponse(ctx context.Context,
 	return ParseAcknowledgeAlarmsResponse(rsp)
 }
 
-// ListAlarmEventsWithResponse What happened to alarms
+// ListAlarmEventsWithResponse List events of all alarms
 //
-// The journal of the plant, in order of offset, which has no gaps. It keeps the events of
-// alarms that are deleted. An id of nothing is 400, unless events of it are found.
+// Returns the alarm log of the plant, ordered by offset, which has no gaps. It keeps the
+// events of deleted alarms. An unknown `sensor_id` or `gateway_id` is answered with 400,
+// unless it has events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21486,13 +22019,13 @@ func (c *ClientWithResponses) ListAlarmEventsWithResponse(ctx context.Context, p
 	return ParseListAlarmEventsResponse(rsp)
 }
 
-// GetAlarmKPIWithResponse How good the alarm system is
+// GetAlarmKPIWithResponse Get alarm KPIs
 //
-// For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
-// 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
-// ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
-// 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
-// minute; the ten most frequent are at most 5 % of all.
+// Covers at most 31 days, and the last 24 hours by default. The figures are compared with the
+// limits of EEMUA 191 for one operator: on average 1 and at most 10 alarms in ten minutes; and
+// with those of ISA-18.2 and IEC 62682: floods, from more than 10 to fewer than 5 alarms in
+// ten minutes, take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; no
+// alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21505,14 +22038,14 @@ func (c *ClientWithResponses) GetAlarmKPIWithResponse(ctx context.Context, param
 	return ParseGetAlarmKPIResponse(rsp)
 }
 
-// SimulateAlarmWithBodyWithResponse Try a rule on stored readings
+// SimulateAlarmWithBodyWithResponse Simulate an alarm rule
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it
-// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-// by their rules of today. What people did in that time, as taking a cause out of service, is
-// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-// as a long history does.
+// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+// evaluated on their own readings by their present rules. Commands of users, such as taking a
+// cause out of service, are not taken into account. Readings are evaluated in order of their
+// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+// very many readings is subject to the limit on expensive queries.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21525,14 +22058,14 @@ func (c *ClientWithResponses) SimulateAlarmWithBodyWithResponse(ctx context.Cont
 	return ParseSimulateAlarmResponse(rsp)
 }
 
-// SimulateAlarmWithResponse Try a rule on stored readings
+// SimulateAlarmWithResponse Simulate an alarm rule
 //
-// What the rule would have done from start to end, by the code that runs live. Alarms that it
-// names in `suppressed_by`, and those that suppress them, are followed on their own readings,
-// by their rules of today. What people did in that time, as taking a cause out of service, is
-// left out. Readings are taken in order of their timestamps, which `no_data` takes for the
-// times of their receipt. Nothing is changed. One over very many readings waits for its turn
-// as a long history does.
+// Evaluates a rule on stored readings with the code that runs live, and returns what it would
+// have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+// evaluated on their own readings by their present rules. Commands of users, such as taking a
+// cause out of service, are not taken into account. Readings are evaluated in order of their
+// timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+// very many readings is subject to the limit on expensive queries.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21547,8 +22080,8 @@ func (c *ClientWithResponses) SimulateAlarmWithResponse(ctx context.Context, bod
 
 // DeleteAlarmWithResponse Delete an alarm
 //
-// Its events stay in the journal. One that suppresses others is not deleted before their rules
-// are changed. To silence it, take it out of service.
+// Its events stay in the alarm log. An alarm that suppresses others is not deleted before
+// their rules are changed: 409. To silence an alarm, take it out of service.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21561,9 +22094,9 @@ func (c *ClientWithResponses) DeleteAlarmWithResponse(ctx context.Context, id ID
 	return ParseDeleteAlarmResponse(rsp)
 }
 
-// GetAlarmWithResponse One alarm
+// GetAlarmWithResponse Get an alarm
 //
-// Its rule and where it stands. The `ETag` is of the rule.
+// Returns its rule and state. The `ETag` is the `rule_version`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21628,8 +22161,8 @@ func (c *ClientWithResponses) UpdateAlarmWithResponse(ctx context.Context, id ID
 
 // AcknowledgeAlarmWithBodyWithResponse Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-// is acknowledged.
+// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+// since, the answer is 409 and nothing is acknowledged.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21644,8 +22177,8 @@ func (c *ClientWithResponses) AcknowledgeAlarmWithBodyWithResponse(ctx context.C
 
 // AcknowledgeAlarmWithResponse Acknowledge an alarm
 //
-// Names the occurrence and version that were seen; when it has changed since, 409, and nothing
-// is acknowledged.
+// Names the occurrence and the `state_version` that were seen; when the alarm has changed
+// since, the answer is 409 and nothing is acknowledged.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21660,7 +22193,7 @@ func (c *ClientWithResponses) AcknowledgeAlarmWithResponse(ctx context.Context, 
 
 // CommentOnAlarmWithBodyWithResponse Comment on an alarm
 //
-// Goes into its journal.
+// Adds a comment to the alarm log.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21675,7 +22208,7 @@ func (c *ClientWithResponses) CommentOnAlarmWithBodyWithResponse(ctx context.Con
 
 // CommentOnAlarmWithResponse Comment on an alarm
 //
-// Goes into its journal.
+// Adds a comment to the alarm log.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21688,9 +22221,9 @@ func (c *ClientWithResponses) CommentOnAlarmWithResponse(ctx context.Context, id
 	return ParseCommentOnAlarmResponse(rsp)
 }
 
-// ListEventsForAlarmWithResponse What happened to one alarm
+// ListEventsForAlarmWithResponse List events of one alarm
 //
-// Its journal, oldest first; also of one that is deleted.
+// Returns its part of the alarm log, oldest first; also of a deleted alarm.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21703,10 +22236,10 @@ func (c *ClientWithResponses) ListEventsForAlarmWithResponse(ctx context.Context
 	return ParseListEventsForAlarmResponse(rsp)
 }
 
-// ExplainAlarmWithResponse Why an alarm is as it is
+// ExplainAlarmWithResponse Explain an alarm's state
 //
-// What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
-// an input is stale, or that the reading that raised it was deleted.
+// Returns what the alarm evaluates, what it waits for, and the reasons in sentences: also that
+// it is not in use, that an input is stale, or that the reading that raised it was deleted.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21721,7 +22254,7 @@ func (c *ClientWithResponses) ExplainAlarmWithResponse(ctx context.Context, id I
 
 // TakeAlarmOutOfServiceWithBodyWithResponse Take an alarm out of service
 //
-// Until it is returned; needs a reason.
+// Lasts until the alarm is returned to service; requires a reason.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21736,7 +22269,7 @@ func (c *ClientWithResponses) TakeAlarmOutOfServiceWithBodyWithResponse(ctx cont
 
 // TakeAlarmOutOfServiceWithResponse Take an alarm out of service
 //
-// Until it is returned; needs a reason.
+// Lasts until the alarm is returned to service; requires a reason.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21751,7 +22284,7 @@ func (c *ClientWithResponses) TakeAlarmOutOfServiceWithResponse(ctx context.Cont
 
 // ResetAlarmWithBodyWithResponse Reset a latched alarm
 //
-// Once its trouble is over.
+// Allowed once its condition is over.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21766,7 +22299,7 @@ func (c *ClientWithResponses) ResetAlarmWithBodyWithResponse(ctx context.Context
 
 // ResetAlarmWithResponse Reset a latched alarm
 //
-// Once its trouble is over.
+// Allowed once its condition is over.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21781,7 +22314,7 @@ func (c *ClientWithResponses) ResetAlarmWithResponse(ctx context.Context, id IDP
 
 // ReturnAlarmToServiceWithBodyWithResponse Return an alarm to service
 //
-// It is then what its readings say.
+// The state is then what the readings say.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21796,7 +22329,7 @@ func (c *ClientWithResponses) ReturnAlarmToServiceWithBodyWithResponse(ctx conte
 
 // ReturnAlarmToServiceWithResponse Return an alarm to service
 //
-// It is then what its readings say.
+// The state is then what the readings say.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21811,8 +22344,8 @@ func (c *ClientWithResponses) ReturnAlarmToServiceWithResponse(ctx context.Conte
 
 // ShelveAlarmWithBodyWithResponse Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-// itself.
+// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+// notifications, and comes back by itself.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21827,8 +22360,8 @@ func (c *ClientWithResponses) ShelveAlarmWithBodyWithResponse(ctx context.Contex
 
 // ShelveAlarmWithResponse Shelve an alarm
 //
-// For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
-// itself.
+// Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+// notifications, and comes back by itself.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21841,9 +22374,9 @@ func (c *ClientWithResponses) ShelveAlarmWithResponse(ctx context.Context, id ID
 	return ParseShelveAlarmResponse(rsp)
 }
 
-// UnshelveAlarmWithBodyWithResponse Take an alarm off the shelf
+// UnshelveAlarmWithBodyWithResponse Unshelve an alarm
 //
-// Before its time.
+// Ends shelving early.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21856,9 +22389,9 @@ func (c *ClientWithResponses) UnshelveAlarmWithBodyWithResponse(ctx context.Cont
 	return ParseUnshelveAlarmResponse(rsp)
 }
 
-// UnshelveAlarmWithResponse Take an alarm off the shelf
+// UnshelveAlarmWithResponse Unshelve an alarm
 //
-// Before its time.
+// Ends shelving early.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21871,12 +22404,12 @@ func (c *ClientWithResponses) UnshelveAlarmWithResponse(ctx context.Context, id 
 	return ParseUnshelveAlarmResponse(rsp)
 }
 
-// LoginWithBodyWithResponse Begin a session
+// LoginWithBodyWithResponse Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21889,12 +22422,12 @@ func (c *ClientWithResponses) LoginWithBodyWithResponse(ctx context.Context, con
 	return ParseLoginResponse(rsp)
 }
 
-// LoginWithResponse Begin a session
+// LoginWithResponse Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21907,12 +22440,12 @@ func (c *ClientWithResponses) LoginWithResponse(ctx context.Context, body LoginJ
 	return ParseLoginResponse(rsp)
 }
 
-// LoginWithFormdataBodyWithResponse Begin a session
+// LoginWithFormdataBodyWithResponse Log in
 //
-// Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
-// password-grant form. An unknown user and a wrong password get the same answer. After 10
-// failures for a username from one address, or 100 from one address, within 15 minutes further
-// tries answer 429 until the window has passed.
+// Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+// pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+// for a username from one address, or 100 from one address, within 15 minutes, further
+// attempts are answered with 429 until that time has passed.
 //
 // Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21925,10 +22458,9 @@ func (c *ClientWithResponses) LoginWithFormdataBodyWithResponse(ctx context.Cont
 	return ParseLoginResponse(rsp)
 }
 
-// LogoutWithResponse End the session
+// LogoutWithResponse Log out
 //
-// Ends the session of the access token, its refresh tokens, its access tokens and its open
-// sockets with it.
+// Ends the login session of the access token with all of its tokens and open sockets.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21941,9 +22473,9 @@ func (c *ClientWithResponses) LogoutWithResponse(ctx context.Context, reqEditors
 	return ParseLogoutResponse(rsp)
 }
 
-// GetCurrentUserWithResponse Who is logged in
+// GetCurrentUserWithResponse Get the current user
 //
-// The user of the access token.
+// Returns the user of the access token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21956,9 +22488,9 @@ func (c *ClientWithResponses) GetCurrentUserWithResponse(ctx context.Context, re
 	return ParseGetCurrentUserResponse(rsp)
 }
 
-// ChangePasswordWithBodyWithResponse Change one's own password
+// ChangePasswordWithBodyWithResponse Change the current user's password
 //
-// Asks for the current password. Every other session of the user ends; this one goes on.
+// Requires the current password. All other sessions of the user end; this one continues.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21971,9 +22503,9 @@ func (c *ClientWithResponses) ChangePasswordWithBodyWithResponse(ctx context.Con
 	return ParseChangePasswordResponse(rsp)
 }
 
-// ChangePasswordWithResponse Change one's own password
+// ChangePasswordWithResponse Change the current user's password
 //
-// Asks for the current password. Every other session of the user ends; this one goes on.
+// Requires the current password. All other sessions of the user end; this one continues.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21986,13 +22518,13 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 	return ParseChangePasswordResponse(rsp)
 }
 
-// RefreshSessionWithBodyWithResponse Exchange a refresh token for a new pair
+// RefreshSessionWithBodyWithResponse Refresh a login session
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-// token that it was exchanged for is unused, the same request is answered again with that
-// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-// do not end the session. Any other second use ends the whole session, since either its owner
-// or a thief has used the token before.
+// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+// Within 30 seconds of its use, and while its successor is unused, the same request is
+// answered again with that successor and a new access token, so that a lost answer or two tabs
+// that refresh at once do not end the session. Any other second use ends the whole session,
+// since the token may have been stolen.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22005,13 +22537,13 @@ func (c *ClientWithResponses) RefreshSessionWithBodyWithResponse(ctx context.Con
 	return ParseRefreshSessionResponse(rsp)
 }
 
-// RefreshSessionWithResponse Exchange a refresh token for a new pair
+// RefreshSessionWithResponse Refresh a login session
 //
-// A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
-// token that it was exchanged for is unused, the same request is answered again with that
-// refresh token and a new access token, so that a lost answer or two tabs that refresh at once
-// do not end the session. Any other second use ends the whole session, since either its owner
-// or a thief has used the token before.
+// Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+// Within 30 seconds of its use, and while its successor is unused, the same request is
+// answered again with that successor and a new access token, so that a lost answer or two tabs
+// that refresh at once do not end the session. Any other second use ends the whole session,
+// since the token may have been stolen.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22026,12 +22558,11 @@ func (c *ClientWithResponses) RefreshSessionWithResponse(ctx context.Context, bo
 
 // DeleteReadingsWithResponse Delete readings
 //
-// Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
-// becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
-// that look at the sensor, but for `no_data`, are then judged on what is left, however old it
-// is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
-// the answer says what would go. A large range goes a day at a time: when it is cut off, what
-// was deleted is deleted, and the same request goes on.
+// Deletes the readings of one sensor in a time range permanently. The latest reading becomes
+// the newest one that is left, with its timestamp as `received_at`. Alarms on the sensor,
+// except `no_data`, are then evaluated on what is left, however old; when nothing is left they
+// keep their state. A large range is deleted one day at a time: after an interruption, repeat
+// the request to continue.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22044,13 +22575,14 @@ func (c *ClientWithResponses) DeleteReadingsWithResponse(ctx context.Context, pa
 	return ParseDeleteReadingsResponse(rsp)
 }
 
-// ListReadingsWithResponse Raw readings
+// ListReadingsWithResponse List readings
 //
-// The stored readings of one or more sensors, newest first unless `order=asc`, at full
-// resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
-// Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
-// the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
-// `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
+// Returns stored readings of one or more sensors, newest first unless `order=asc`. Readings of
+// equal time are ordered by sensor id. An unknown sensor is answered with 400. `X-Truncated`
+// says whether there are more; the next page is at `Link`, or the same request with
+// `X-Next-Cursor` as `cursor`. For more than some thousand readings use `GET
+// /api/data/export`. A page of many sensors is subject to the limit on expensive queries, as a
+// long history is.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22065,19 +22597,19 @@ func (c *ClientWithResponses) ListReadingsWithResponse(ctx context.Context, para
 
 // WriteReadingsWithBodyWithResponse Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 // value at this instant; nothing changes); `conflict` (it has another value at this instant;
-// the first stays); `rejected` with a reason. A body that is not as described here is refused
-// as a whole, and nothing of it is stored.
+// the first one stays); `rejected` with a reason. A body that does not match this description
+// is refused as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-// whichever instance. With other readings the key is 422. While the first request is still at
-// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-// when the server died between the commit and keeping the answer, the next request with the
-// key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+// by every instance. The key with other readings is answered with 422. While the first request
+// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+// after a 503, or when the server stopped between the commit and keeping the answer, the next
+// request with the key is carried out, and stored readings are `duplicate`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22092,19 +22624,19 @@ func (c *ClientWithResponses) WriteReadingsWithBodyWithResponse(ctx context.Cont
 
 // WriteReadingsWithResponse Write readings
 //
-// Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
-// one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+// Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+// with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
 // value at this instant; nothing changes); `conflict` (it has another value at this instant;
-// the first stays); `rejected` with a reason. A body that is not as described here is refused
-// as a whole, and nothing of it is stored.
+// the first one stays); `rejected` with a reason. A body that does not match this description
+// is refused as a whole, and nothing of it is stored.
 //
-// Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
-// first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
-// of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
-// whichever instance. With other readings the key is 422. While the first request is still at
-// work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
-// when the server died between the commit and keeping the answer, the next request with the
-// key is carried out, and what was stored is a `duplicate`.
+// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+// by every instance. The key with other readings is answered with 422. While the first request
+// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+// after a 503, or when the server stopped between the commit and keeping the answer, the next
+// request with the key is carried out, and stored readings are `duplicate`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22117,7 +22649,7 @@ func (c *ClientWithResponses) WriteReadingsWithResponse(ctx context.Context, par
 	return ParseWriteReadingsResponse(rsp)
 }
 
-// GetDownsampledReadingsWithResponse Get readings downsampled for a chart
+// GetDownsampledReadingsWithResponse Get downsampled readings
 //
 // Chooses readings of each sensor that draw like all of them, at most `points` of each. The
 // first and the last reading are always chosen, and all readings when there are no more than
@@ -22147,31 +22679,32 @@ func (c *ClientWithResponses) GetDownsampledReadingsWithResponse(ctx context.Con
 	return ParseGetDownsampledReadingsResponse(rsp)
 }
 
-// ExportReadingsWithResponse Raw readings as a file
+// ExportReadingsWithResponse Export readings as a file
 //
-// The stored readings of one or more sensors as one stream of any length, in order of sensor
-// id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+// Streams the stored readings of one or more sensors, of any number, ordered by sensor id,
+// then by time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
 // compressed in itself.
 //
 // | format | columns |
 // |---|---|
-// | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
-// | `ndjson` | one `Reading` a line, with `include=sensor` more members |
-// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+// | `csv` | `sensor_id,timestamp,value,quality,status_code` with a header line; null is empty |
+// | `ndjson` | one `Reading` per line, with more members with `include=sensor` |
+// | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double, `quality` string, `status_code` int64; null where absent |
 //
-// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
-// each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
-// requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
-// that a spreadsheet does not take it for a formula.
+// `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, as
+// they are when the export begins. In CSV, texts are quoted where RFC 4180 requires it, and a
+// text that begins with `=`, `+`, `-` or `@` is prefixed with `'`, so that a spreadsheet does
+// not evaluate it as a formula.
 //
-// An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
-// client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
-// line's sensor and time as `after`: the answer goes on behind it, without the header line,
-// and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+// A complete export ends with the regular end of the HTTP response. An export that fails is
+// cut off, so that a client never takes a part for the whole. To continue a CSV or NDJSON
+// export, send the sensor and time of the last complete line as `after`: the answer continues
+// after it, without the header line, and can be appended. A Parquet file that was cut off
+// cannot be read: export a shorter range.
 //
-// It is read in pieces: readings that arrive meanwhile for a time already passed are not in
-// it. A long one takes turns with other questions over much data, piece by piece; 503 when the
-// first one does not come within some seconds.
+// Readings are read in chunks: readings that arrive meanwhile for a time already passed are
+// not included. Each chunk of a long export is subject to the limit on expensive queries; when
+// the first one has to wait for too long the answer is 503.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22186,43 +22719,41 @@ func (c *ClientWithResponses) ExportReadingsWithResponse(ctx context.Context, pa
 
 // GetHistoryWithResponse Get aggregated history
 //
-// Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
-// gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
-// to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
-// on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
-// than an hour ends when the clock first shows the next one's start, or skips it: an hour that
-// happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
-// leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
-// follow each other without hole or overlap, and none is longer than its width and what the
-// clock is set back in it. Each is stamped at its start and carries its end. Only readings of
-// `[start, end)` count, also in the first and the last bucket.
+// Returns aggregates of one or more sensors in buckets of an `interval`, or of the finest
+// interval that gives at most `points` buckets. Buckets follow the clock of `timezone`: up to
+// an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months on
+// their first day; a day on which the clock changes has 23 or 25 hours. A bucket of more than
+// an hour ends when the clock first shows, or skips, the start of the next one: an hour that
+// occurs twice makes its bucket longer by that hour, a skipped hour makes it shorter or omits
+// it. A bucket of an hour or less also ends when the clock changes. So buckets follow each
+// other without gap or overlap. Each has its start and its end. Only readings in `[start,
+// end)` count, also in the first and the last bucket.
 //
-// | `agg` | is | OPC UA Part 13 |
+// | `agg` | meaning | OPC UA Part 13 |
 // |---|---|---|
 // | `avg` | mean of the values | Average |
-// | `min`, `max` | least and greatest value | Minimum, Maximum |
+// | `min`, `max` | smallest and largest value | Minimum, Maximum |
 // | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
-// | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+// | `count` | number of readings of any quality | Count is of good ones only |
 // | `first`, `last` | oldest and newest value | Start, End |
-// | `delta` | `last` less `first` | Delta |
-// | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
-// | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
-// | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+// | `delta` | `last` minus `first` | Delta |
+// | `stddev` | sample standard deviation; null with fewer than two values | StandardDeviationSample |
+// | `time_weighted_avg` | mean when each value holds until the next one | TimeAverage, stepped |
+// | `percent_good` | percentage of readings of good quality | PercentGood weighs by time |
 //
-// Values of bad quality, and readings without a value, count in `count` and `percent_good` and
-// nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
-// false).
+// `time_weighted_avg` includes the value before the range when it is at most a day old. Values
+// of bad quality, and readings without a value, count in `count` and `percent_good` only;
+// uncertain values count like good ones (TreatUncertainAsBad is false).
 //
-// An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
-// interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
-// `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
-// hours that are over are kept for whoever asks the same, and never older than a second: what
-// was stored or deleted before that is seen.
+// An answer has at most 50,000 points, sensors times buckets. More is answered with 400, which
+// names the finest interval that is possible, unless `limit` is given: then `next` is the
+// `start` of the rest and `coverage` ends there. A range that has ended is answered with an
+// `ETag`. Answers about hours that are over are cached and never older than a second: earlier
+// writes and deletions are always seen.
 //
-// Questions that make the server look at very much, as ones of 100,000 readings or more that
-// no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
-// does not come within some seconds is 503: try again after `Retry-After`. Charts and
-// dashboards, which rollups answer, never wait for them.
+// At most a few expensive queries, such as those of 100,000 readings or more that rollups
+// cannot answer, run at once, so that ingest is not delayed. One that waits for longer than
+// some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22235,15 +22766,15 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, params
 	return ParseGetHistoryResponse(rsp)
 }
 
-// ListLatestReadingsWithResponse Newest readings
+// ListLatestReadingsWithResponse List latest readings
 //
-// The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
-// is left out. The newest is the one with the latest effective time: the earlier of its
-// `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
-// own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
-// names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
-// how old it is by the server's clock, and whether that is more than `stale_after`: a value
-// that stands still because nothing comes is not a current one.
+// Returns the newest reading of each sensor, ordered by sensor id; sensors without readings
+// are omitted. The newest reading is the one with the latest effective time: the earlier of
+// its `timestamp` and `received_at`. Without a filter all sensors are listed except those of
+// the server's own gateway, which are included with `is_system=true` or when `sensor_id` or
+// `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is
+// answered with 400. Each reading says how old it is by the server's clock, and whether that
+// is more than `stale_after_seconds`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22256,20 +22787,19 @@ func (c *ClientWithResponses) ListLatestReadingsWithResponse(ctx context.Context
 	return ParseListLatestReadingsResponse(rsp)
 }
 
-// ListRejectionsWithResponse What was refused
+// ListRejectionsWithResponse List rejections
 //
-// Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
-// The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
-// with how often it came; one that comes again moves to the front. When refusals flood in,
-// more than 32 to one transaction, then of each gateway, topic and reason the first of the
-// transaction is kept, and the others are counted together in one entry that is `folded`: no
-// refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
-// server's settings say otherwise; all gateways that are not registered share one such place.
-// What was refused of a `POST /api/data` stands in its answer and not here.
+// Returns payloads and single samples that arrived over MQTT and were rejected, newest first
+// by `last_at`. The same rejection of a gateway, on a topic, for a reason, of the same bytes
+// is one entry with a count; a repetition moves it to the front. When more than 32 rejections
+// come in one transaction, the first of each gateway, topic and reason is kept, and the others
+// are counted together in one `folded` entry, so that each rejection is counted. The newest
+// 10,000 entries of each gateway are kept for 30 days, unless the server's settings say
+// otherwise; all unregistered gateways share one such limit. Rejections of `POST /api/data`
+// are in its answer only.
 //
-// It needs the role engineer, though viewers read data: a refused payload may hold anything,
-// also what was never meant for this system, and to act on it is to configure gateways and
-// sensors.
+// The role `engineer` is needed, although viewers read data: a rejected payload may contain
+// anything.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22282,21 +22812,20 @@ func (c *ClientWithResponses) ListRejectionsWithResponse(ctx context.Context, pa
 	return ParseListRejectionsResponse(rsp)
 }
 
-// PreviewRetentionWithResponse What retention will remove
+// PreviewRetentionWithResponse Preview retention
 //
-// What the next pass of retention, within some minutes, will remove: changes nothing. Set a
-// sensor's `retention_days` with care, for what was removed cannot be brought back.
+// Lists what the next pass of retention, within some minutes, will remove; changes nothing.
+// Set `retention_days` with care: removed readings cannot be restored.
 //
-// Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
-// A partition in which no sensor keeps anything is dropped; from others readings are deleted
-// sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
-// waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
-// readings, so that no answer tells of readings that are not there, and a sensor of which all
-// have gone has no newest one. Readings that come and are older than their sensor keeps are
-// refused as `too_old`.
+// Retention removes one partition at a time, once its end is expired for a sensor. A partition
+// that no sensor needs is dropped; from other partitions the readings of expired sensors are
+// deleted. A partition longer than an eighth of a sensor's retention is not waited for: that
+// sensor's readings are deleted from it one day at a time. Rollups are removed with the
+// readings, and a sensor without readings has no latest reading. New readings that are older
+// than their sensor's retention are rejected as `too_old`.
 //
-// Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
-// `limit`, or none, and still have a `Link`.
+// Partitions are listed oldest first. Many may be examined to find few, so a page may hold
+// fewer than `limit` items, or none, and still have a `Link`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22309,26 +22838,24 @@ func (c *ClientWithResponses) PreviewRetentionWithResponse(ctx context.Context, 
 	return ParsePreviewRetentionResponse(rsp)
 }
 
-// GetStatisticsWithResponse Statistics of readings
+// GetStatisticsWithResponse Get statistics of readings
 //
-// All figures of one or more sensors at once, of the whole range or of each `interval` in it;
-// those of `GET /api/data/history` have the same definitions. Besides, percentiles
-// (interpolated between the two nearest values), gaps (pauses between two readings, whatever
-// their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
-// belongs to that bucket), and the rate. An interval without readings is left out. An answer
+// Returns all figures of one or more sensors at once, for the whole range or for each
+// `interval` in it, as `GET /api/data/history` defines them. In addition: percentiles,
+// interpolated between the two nearest values; gaps, the times between two readings of any
+// quality that are longer than `gap_seconds`, where the gap before an interval's first reading
+// belongs to that interval; and the rate. Intervals without readings are omitted. An answer
 // has at most 5,000 intervals, those of all sensors together.
 //
-// Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
-// usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
-// come from sketches of the hours, also where these are not rolled up yet: the same question
-// about the same readings has the same answer at any time. (A server without rollups is always
-// exact.) `percentile_error` is how much of itself each of the two values may be off between
-// which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
-// many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
-// for their turn as a long history does.
+// Percentiles are exact (`percentile_method`) when the whole answer is about at most 20,000
+// usable readings, or when its intervals are about an hour or shorter. Otherwise they come
+// from sketches of hours, also where these are not rolled up yet, so that the same query about
+// the same readings always has the same answer. A server without rollups is always exact.
+// `percentile_error` is the relative error of each of the two values between which a
+// percentile lies, usually 0.001, and more where the values of an hour differ by many orders
+// of magnitude. All other figures, gaps included, are exact.
 //
-// As of the history, answers about hours that are over are kept, and never older than a
-// second.
+// Caching and the limit on expensive queries are those of `GET /api/data/history`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22343,7 +22870,7 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, par
 
 // ListGatewaysWithResponse List gateways
 //
-// In order of id, without the server's own gateway unless `is_system` is true.
+// Ordered by id. The server's own gateway is included only with `is_system=true`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22356,14 +22883,15 @@ func (c *ClientWithResponses) ListGatewaysWithResponse(ctx context.Context, para
 	return ParseListGatewaysResponse(rsp)
 }
 
-// CreateGatewayWithBodyWithResponse Register a gateway
+// CreateGatewayWithBodyWithResponse Create a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-// has the form of a key is the key as it is; any other is written in Latin letters and lower
-// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-// if it would be a number that could be an id. If another gateway has the key, the first free
-// ending of `-2`, `-3` and so on is added. The answer has the key.
+// The gateway can connect once it has credentials. Without `key` the key is derived from
+// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+// remains, and begins with `gateway-` when it would be a number that could be an id. When
+// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+// answer contains the key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22376,14 +22904,15 @@ func (c *ClientWithResponses) CreateGatewayWithBodyWithResponse(ctx context.Cont
 	return ParseCreateGatewayResponse(rsp)
 }
 
-// CreateGatewayWithResponse Register a gateway
+// CreateGatewayWithResponse Create a gateway
 //
-// It can connect once it has credentials. Without `key` the key is made of `name`: a name that
-// has the form of a key is the key as it is; any other is written in Latin letters and lower
-// case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
-// characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
-// if it would be a number that could be an id. If another gateway has the key, the first free
-// ending of `-2`, `-3` and so on is added. The answer has the key.
+// The gateway can connect once it has credentials. Without `key` the key is derived from
+// `name`: a name that is a valid key is used unchanged; any other is transliterated to
+// lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+// `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+// remains, and begins with `gateway-` when it would be a number that could be an id. When
+// another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+// answer contains the key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22398,12 +22927,12 @@ func (c *ClientWithResponses) CreateGatewayWithResponse(ctx context.Context, bod
 
 // DeleteGatewayWithResponse Delete a gateway
 //
-// A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
-// their alarms go with it; without that it is 409, which says how many they are. What the
-// server watches of it goes in any case. Readings are removed in the background; the journal
-// of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
-// another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
-// 409, which names it.
+// A gateway that has sensors is deleted only with `cascade=true`, together with the sensors,
+// their readings and their alarms; without it the answer is 409 with their number. The
+// server's own sensors about the gateway are deleted in any case. Readings are removed in the
+// background; the alarm log stays. While an alarm on another gateway's sensor refers to one of
+// its sensors, or is suppressed by one of its alarms, the answer is 409, which names that
+// alarm.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22416,9 +22945,9 @@ func (c *ClientWithResponses) DeleteGatewayWithResponse(ctx context.Context, id 
 	return ParseDeleteGatewayResponse(rsp)
 }
 
-// GetGatewayWithResponse One gateway
+// GetGatewayWithResponse Get a gateway
 //
-// With its presence as last seen.
+// Returns its description and its presence.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22431,10 +22960,10 @@ func (c *ClientWithResponses) GetGatewayWithResponse(ctx context.Context, id IDP
 	return ParseGetGatewayResponse(rsp)
 }
 
-// UpdateGatewayWithBodyWithResponse Change a gateway
+// UpdateGatewayWithBodyWithResponse Update a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-// and closes its connections within 5 s.
+// Members that are absent keep their value. `is_active` false refuses its messages and closes
+// its connections within 5 s.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22447,10 +22976,10 @@ func (c *ClientWithResponses) UpdateGatewayWithBodyWithResponse(ctx context.Cont
 	return ParseUpdateGatewayResponse(rsp)
 }
 
-// UpdateGatewayWithResponse Change a gateway
+// UpdateGatewayWithResponse Update a gateway
 //
-// Members that are absent keep their value. Setting `is_active` to false refuses its messages
-// and closes its connections within 5 s.
+// Members that are absent keep their value. `is_active` false refuses its messages and closes
+// its connections within 5 s.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22465,7 +22994,7 @@ func (c *ClientWithResponses) UpdateGatewayWithResponse(ctx context.Context, id 
 
 // ListCredentialsWithResponse List a gateway's credentials
 //
-// The ones in force, at most two, oldest first; never the secrets.
+// Returns the valid ones, at most two, oldest first, without their secrets.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22478,11 +23007,11 @@ func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, i
 	return ParseListCredentialsResponse(rsp)
 }
 
-// CreateCredentialWithResponse Make a new secret for a gateway
+// CreateCredentialWithResponse Create a credential of a gateway
 //
-// The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
-// gateway can be moved to a new one without a gap; making a third revokes the oldest, which
-// the answer names.
+// The secret is returned only in this answer. Two secrets are valid at a time, so that a
+// gateway can change to a new one without interruption; a third revokes the oldest, which the
+// answer names.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22497,7 +23026,7 @@ func (c *ClientWithResponses) CreateCredentialWithResponse(ctx context.Context, 
 
 // RevokeCredentialWithResponse Revoke a credential
 //
-// The gateway can no longer connect with it; connections made with it are closed within 5 s.
+// The gateway can no longer connect with it; connections opened with it are closed within 5 s.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22510,10 +23039,10 @@ func (c *ClientWithResponses) RevokeCredentialWithResponse(ctx context.Context, 
 	return ParseRevokeCredentialResponse(rsp)
 }
 
-// ListNotificationChannelsWithResponse List channels
+// ListNotificationChannelsWithResponse List notification channels
 //
-// In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
-// and host.
+// Ordered by id, without secrets; of a webhook's address, which may contain one, only scheme
+// and host are returned.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22526,20 +23055,20 @@ func (c *ClientWithResponses) ListNotificationChannelsWithResponse(ctx context.C
 	return ParseListNotificationChannelsResponse(rsp)
 }
 
-// CreateNotificationChannelWithBodyWithResponse Make a channel
+// CreateNotificationChannelWithBodyWithResponse Create a notification channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-// `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+// event on `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 // `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-// are private, of this machine or reserved are refused, at every connection, unless
-// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// are not followed. Addresses that are private, of this machine or reserved are refused, at
+// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22552,20 +23081,20 @@ func (c *ClientWithResponses) CreateNotificationChannelWithBodyWithResponse(ctx 
 	return ParseCreateNotificationChannelResponse(rsp)
 }
 
-// CreateNotificationChannelWithResponse Make a channel
+// CreateNotificationChannelWithResponse Create a notification channel
 //
-// A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
-// `alarms/{gateway}/{sensor}`.
+// A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+// event on `alarms/{gateway}/{sensor}`.
 //
-// **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+// **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
 // `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
-// `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
-// base64. The secret is made here unless one is given, and stands in this answer and nowhere
-// else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
-// `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
-// everything else is tried again for about an hour. Redirects are not followed. Addresses that
-// are private, of this machine or reserved are refused, at every connection, unless
-// `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+// `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// are not followed. Addresses that are private, of this machine or reserved are refused, at
+// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22578,9 +23107,9 @@ func (c *ClientWithResponses) CreateNotificationChannelWithResponse(ctx context.
 	return ParseCreateNotificationChannelResponse(rsp)
 }
 
-// DeleteNotificationChannelWithResponse Delete a channel
+// DeleteNotificationChannelWithResponse Delete a notification channel
 //
-// One that a route uses is not deleted: 409. What waits to be sent by it fails.
+// A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22593,9 +23122,9 @@ func (c *ClientWithResponses) DeleteNotificationChannelWithResponse(ctx context.
 	return ParseDeleteNotificationChannelResponse(rsp)
 }
 
-// GetNotificationChannelWithResponse One channel
+// GetNotificationChannelWithResponse Get a notification channel
 //
-// Without its secret.
+// Returns it without its secret.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22608,10 +23137,10 @@ func (c *ClientWithResponses) GetNotificationChannelWithResponse(ctx context.Con
 	return ParseGetNotificationChannelResponse(rsp)
 }
 
-// UpdateNotificationChannelWithBodyWithResponse Change a channel
+// UpdateNotificationChannelWithBodyWithResponse Update a notification channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-// new values.
+// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+// use the new values.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22624,10 +23153,10 @@ func (c *ClientWithResponses) UpdateNotificationChannelWithBodyWithResponse(ctx 
 	return ParseUpdateNotificationChannelResponse(rsp)
 }
 
-// UpdateNotificationChannelWithResponse Change a channel
+// UpdateNotificationChannelWithResponse Update a notification channel
 //
-// Members that are absent keep their value; the kind stays. What waits to be sent goes by the
-// new values.
+// Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+// use the new values.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22640,10 +23169,10 @@ func (c *ClientWithResponses) UpdateNotificationChannelWithResponse(ctx context.
 	return ParseUpdateNotificationChannelResponse(rsp)
 }
 
-// TestNotificationChannelWithResponse Send a trial
+// TestNotificationChannelWithResponse Send a test notification
 //
-// Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
-// happened. It stands in the log of deliveries as `trial`.
+// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
+// result. It is listed as a delivery of kind `trial`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22656,10 +23185,11 @@ func (c *ClientWithResponses) TestNotificationChannelWithResponse(ctx context.Co
 	return ParseTestNotificationChannelResponse(rsp)
 }
 
-// ListNotificationDeliveriesWithResponse What was sent
+// ListNotificationDeliveriesWithResponse List deliveries
 //
-// The outbox and its log: what waits, what was delivered and what failed, newest first. What
-// is over is kept for 30 days, unless the server's settings say otherwise.
+// Returns the outbox and its log, newest first: what waits, what was delivered and what
+// failed. Finished deliveries are kept for 30 days, unless the server's settings say
+// otherwise.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22672,9 +23202,9 @@ func (c *ClientWithResponses) ListNotificationDeliveriesWithResponse(ctx context
 	return ParseListNotificationDeliveriesResponse(rsp)
 }
 
-// GetNotificationDeliveryWithResponse One delivery
+// GetNotificationDeliveryWithResponse Get a delivery
 //
-// With the events in it, the first 100.
+// Returns it with its first 100 events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22687,9 +23217,9 @@ func (c *ClientWithResponses) GetNotificationDeliveryWithResponse(ctx context.Co
 	return ParseGetNotificationDeliveryResponse(rsp)
 }
 
-// ListNotificationRoutesWithResponse List routes
+// ListNotificationRoutesWithResponse List notification routes
 //
-// In order of id.
+// Ordered by id.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22702,15 +23232,15 @@ func (c *ClientWithResponses) ListNotificationRoutesWithResponse(ctx context.Con
 	return ParseListNotificationRoutesResponse(rsp)
 }
 
-// CreateNotificationRouteWithBodyWithResponse Make a route
+// CreateNotificationRouteWithBodyWithResponse Create a notification route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-// nothing. There can be 1,000 routes.
+// An event is sent by every route that it matches: by severity, by labels, all of which the
+// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+// alarm sends nothing. At most 1,000 routes can exist.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22723,15 +23253,15 @@ func (c *ClientWithResponses) CreateNotificationRouteWithBodyWithResponse(ctx co
 	return ParseCreateNotificationRouteResponse(rsp)
 }
 
-// CreateNotificationRouteWithResponse Make a route
+// CreateNotificationRouteWithResponse Create a notification route
 //
-// An event goes by every route that it matches: by severity, by labels, which the alarm has to
-// have all, and by what happened. Events of a route are gathered for `group_seconds` into one
-// notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
-// nothing. There can be 1,000 routes.
+// An event is sent by every route that it matches: by severity, by labels, all of which the
+// alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+// notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+// alarm sends nothing. At most 1,000 routes can exist.
 //
-// While an alarm stands and nobody has acknowledged it, the channel is reminded every
-// `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+// While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+// `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22744,9 +23274,9 @@ func (c *ClientWithResponses) CreateNotificationRouteWithResponse(ctx context.Co
 	return ParseCreateNotificationRouteResponse(rsp)
 }
 
-// DeleteNotificationRouteWithResponse Delete a route
+// DeleteNotificationRouteWithResponse Delete a notification route
 //
-// What it has gathered is sent still; nobody is reminded any more.
+// Events that it has grouped are still sent; reminders end.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22759,9 +23289,9 @@ func (c *ClientWithResponses) DeleteNotificationRouteWithResponse(ctx context.Co
 	return ParseDeleteNotificationRouteResponse(rsp)
 }
 
-// GetNotificationRouteWithResponse One route
+// GetNotificationRouteWithResponse Get a notification route
 //
-// With what it matches and how it tells.
+// Returns what it matches and where it sends.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22774,9 +23304,9 @@ func (c *ClientWithResponses) GetNotificationRouteWithResponse(ctx context.Conte
 	return ParseGetNotificationRouteResponse(rsp)
 }
 
-// UpdateNotificationRouteWithBodyWithResponse Change a route
+// UpdateNotificationRouteWithBodyWithResponse Update a notification route
 //
-// Members that are absent keep their value. It holds for events from now on.
+// Members that are absent keep their value. The change applies to events from now on.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22789,9 +23319,9 @@ func (c *ClientWithResponses) UpdateNotificationRouteWithBodyWithResponse(ctx co
 	return ParseUpdateNotificationRouteResponse(rsp)
 }
 
-// UpdateNotificationRouteWithResponse Change a route
+// UpdateNotificationRouteWithResponse Update a notification route
 //
-// Members that are absent keep their value. It holds for events from now on.
+// Members that are absent keep their value. The change applies to events from now on.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22806,7 +23336,7 @@ func (c *ClientWithResponses) UpdateNotificationRouteWithResponse(ctx context.Co
 
 // ListNotificationSilencesWithResponse List silences
 //
-// Newest first. Those that have ended stay listed for as long as deliveries do.
+// Newest first. Silences that have ended are listed for as long as deliveries are.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22819,12 +23349,12 @@ func (c *ClientWithResponses) ListNotificationSilencesWithResponse(ctx context.C
 	return ParseListNotificationSilencesResponse(rsp)
 }
 
-// CreateNotificationSilenceWithBodyWithResponse Begin a silence
+// CreateNotificationSilenceWithBodyWithResponse Create a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-// its end if the alarm still stands.
+// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+// condition is required. Alarms themselves are not affected, and reminders and escalations
+// that are due meanwhile follow at the end if the alarm still stands.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22837,12 +23367,12 @@ func (c *ClientWithResponses) CreateNotificationSilenceWithBodyWithResponse(ctx 
 	return ParseCreateNotificationSilenceResponse(rsp)
 }
 
-// CreateNotificationSilenceWithResponse Begin a silence
+// CreateNotificationSilenceWithResponse Create a silence
 //
-// Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
-// `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
-// something. Alarms go on as they do, and reminders and escalations that fall into it come at
-// its end if the alarm still stands.
+// No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+// until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+// condition is required. Alarms themselves are not affected, and reminders and escalations
+// that are due meanwhile follow at the end if the alarm still stands.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22855,9 +23385,9 @@ func (c *ClientWithResponses) CreateNotificationSilenceWithResponse(ctx context.
 	return ParseCreateNotificationSilenceResponse(rsp)
 }
 
-// GetNotificationSilenceWithResponse One silence
+// GetNotificationSilenceWithResponse Get a silence
 //
-// With who wanted it, and how many events it held back.
+// Returns it with its creator and the number of events that it held back.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22872,7 +23402,8 @@ func (c *ClientWithResponses) GetNotificationSilenceWithResponse(ctx context.Con
 
 // EndNotificationSilenceWithResponse End a silence early
 //
-// It stays listed, with who ended it. One that has ended is 409.
+// The silence stays listed, with the user who ended it. One that has ended is answered with
+// 409.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22887,8 +23418,8 @@ func (c *ClientWithResponses) EndNotificationSilenceWithResponse(ctx context.Con
 
 // ListSensorsWithResponse List sensors
 //
-// In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
-// are listed only when `is_system` is true or `gateway_id` names that gateway.
+// Ordered by id. An unknown `gateway_id` is answered with 400. Sensors of the server's own
+// gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22901,11 +23432,11 @@ func (c *ClientWithResponses) ListSensorsWithResponse(ctx context.Context, param
 	return ParseListSensorsResponse(rsp)
 }
 
-// CreateSensorWithBodyWithResponse Register a sensor
+// CreateSensorWithBodyWithResponse Create a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway
-// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-// of `gateway`, and is unique among the sensors of its gateway.
+// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+// place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22918,11 +23449,11 @@ func (c *ClientWithResponses) CreateSensorWithBodyWithResponse(ctx context.Conte
 	return ParseCreateSensorResponse(rsp)
 }
 
-// CreateSensorWithResponse Register a sensor
+// CreateSensorWithResponse Create a sensor
 //
-// Readings of a sensor that is not registered are refused, so register it before its gateway
-// publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
-// of `gateway`, and is unique among the sensors of its gateway.
+// Readings of unregistered sensors are rejected, so create the sensor before its gateway
+// publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+// place of `gateway`, and is unique among the sensors of its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22937,11 +23468,10 @@ func (c *ClientWithResponses) CreateSensorWithResponse(ctx context.Context, body
 
 // DeleteSensorWithResponse Delete a sensor
 //
-// Its alarms and readings go with it; readings are removed in the background, the journal of
-// alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
-// alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
-// would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
-// false.
+// Its alarms and readings are deleted with it; readings are removed in the background, and the
+// alarm log stays. While an alarm on another sensor refers to it, or is suppressed by one of
+// its alarms, the answer is 409, which names that alarm. Sensors of the server's own gateway
+// cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22954,9 +23484,9 @@ func (c *ClientWithResponses) DeleteSensorWithResponse(ctx context.Context, id I
 	return ParseDeleteSensorResponse(rsp)
 }
 
-// GetSensorWithResponse One sensor
+// GetSensorWithResponse Get a sensor
 //
-// Its description; for its values see `data`.
+// Returns its description; its readings are under `data`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22969,10 +23499,10 @@ func (c *ClientWithResponses) GetSensorWithResponse(ctx context.Context, id IDPa
 	return ParseGetSensorResponse(rsp)
 }
 
-// UpdateSensorWithBodyWithResponse Change a sensor
+// UpdateSensorWithBodyWithResponse Update a sensor
 //
 // Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-// cleared by null. A sensor stays with its gateway.
+// removed by null. A sensor stays with its gateway.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22985,10 +23515,10 @@ func (c *ClientWithResponses) UpdateSensorWithBodyWithResponse(ctx context.Conte
 	return ParseUpdateSensorResponse(rsp)
 }
 
-// UpdateSensorWithResponse Change a sensor
+// UpdateSensorWithResponse Update a sensor
 //
 // Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
-// cleared by null. A sensor stays with its gateway.
+// removed by null. A sensor stays with its gateway.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23003,7 +23533,7 @@ func (c *ClientWithResponses) UpdateSensorWithResponse(ctx context.Context, id I
 
 // ListUsersWithResponse List users
 //
-// In order of id.
+// Ordered by id.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23016,10 +23546,9 @@ func (c *ClientWithResponses) ListUsersWithResponse(ctx context.Context, params 
 	return ParseListUsersResponse(rsp)
 }
 
-// CreateUserWithBodyWithResponse Add a user
+// CreateUserWithBodyWithResponse Create a user
 //
-// The user logs in with the password given here and can change it with `PUT
-// /api/auth/me/password`.
+// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23032,10 +23561,9 @@ func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context
 	return ParseCreateUserResponse(rsp)
 }
 
-// CreateUserWithResponse Add a user
+// CreateUserWithResponse Create a user
 //
-// The user logs in with the password given here and can change it with `PUT
-// /api/auth/me/password`.
+// The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23050,9 +23578,8 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, body C
 
 // DeleteUserWithResponse Delete a user
 //
-// Ends the user's sessions; live connections are closed within 5 s. What the user did to
-// alarms stays in their journal, under the name. The last active admin stays: 409.
-// `dry_run=true` answers what would go and changes nothing.
+// Ends the user's sessions; open sockets are closed within 5 s. What the user did to alarms
+// stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23065,9 +23592,9 @@ func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id IDP
 	return ParseDeleteUserResponse(rsp)
 }
 
-// GetUserWithResponse One user
+// GetUserWithResponse Get a user
 //
-// Never the password, nor its hash.
+// Neither the password nor its hash is returned.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23080,12 +23607,12 @@ func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, id IDPara
 	return ParseGetUserResponse(rsp)
 }
 
-// UpdateUserWithBodyWithResponse Change a user
+// UpdateUserWithBodyWithResponse Update a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s
-// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-// live connections are closed within 5 s. The last active admin can neither be disabled nor
-// given another role: 409.
+// Members that are absent keep their value. A new role applies from the next request, within 1
+// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+// another role: 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23098,12 +23625,12 @@ func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context
 	return ParseUpdateUserResponse(rsp)
 }
 
-// UpdateUserWithResponse Change a user
+// UpdateUserWithResponse Update a user
 //
-// Members that are absent keep their value. A new role holds from the next request, within 1 s
-// on other instances. A new password, or `is_active` false, ends all of the user's sessions;
-// live connections are closed within 5 s. The last active admin can neither be disabled nor
-// given another role: 409.
+// Members that are absent keep their value. A new role applies from the next request, within 1
+// s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+// open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+// another role: 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23116,9 +23643,9 @@ func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, id IDP
 	return ParseUpdateUserResponse(rsp)
 }
 
-// CreateWebSocketTicketWithResponse A ticket for one WebSocket
+// CreateWebSocketTicketWithResponse Create a WebSocket ticket
 //
-// Good for one connection within 30 s, in the session of the access token.
+// Valid for one connection within 30 s, in the login session of the access token.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23131,9 +23658,9 @@ func (c *ClientWithResponses) CreateWebSocketTicketWithResponse(ctx context.Cont
 	return ParseCreateWebSocketTicketResponse(rsp)
 }
 
-// GetHealthWithResponse State of the service and what it depends on
+// GetHealthWithResponse Get the health of the service
 //
-// Answers 503 when something it cannot work without is down.
+// Answered with 503 when a dependency that the service needs is down.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23146,9 +23673,9 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// GetLivenessWithResponse Is the process alive
+// GetLivenessWithResponse Check liveness
 //
-// Answers 200 as long as the process answers. Restart it when this fails.
+// Answered with 200 as long as the process answers. Restart the process when this fails.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23161,10 +23688,10 @@ func (c *ClientWithResponses) GetLivenessWithResponse(ctx context.Context, reqEd
 	return ParseGetLivenessResponse(rsp)
 }
 
-// GetReadinessWithResponse Can it take work
+// GetReadinessWithResponse Check readiness
 //
-// Answers 503 while it starts or stops and while the database does not answer. Send it no
-// traffic then.
+// Answered with 503 while the service starts or stops and while the database does not answer.
+// Send it no requests then.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23177,16 +23704,16 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 	return ParseGetReadinessResponse(rsp)
 }
 
-// GetMetricsWithResponse Metrics for Prometheus
+// GetMetricsWithResponse Get metrics for Prometheus
 //
-// Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
-// there by its id, and only the first 100 of which anything was refused since the start; the
-// others are `other`, those that are not registered `none`. There are no names of users,
-// gateways or sensors. It asks for no login, so keep it inside your network all the same.
+// Returns counts and durations only. Rejections are counted by reason and gateway: a gateway
+// is identified by its id, and only the first 100 with rejections since the start have a label
+// of their own; others are `other`, unregistered ones `none`. There are no names of users,
+// gateways or sensors. No login is required, so do not expose this address to the public.
 //
-// Among them are `http_requests_total` and `http_request_duration_seconds` (labels
-// `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
-// all but `status` are `none` for what is not in the contract) and
+// Among the metrics are `http_requests_total` and `http_request_duration_seconds` (labels
+// `operation`, `method`, `endpoint` as the path in this contract, and for the former `status`;
+// all but `status` are `none` for requests outside of the contract) and
 // `websocket_connections_active`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -23200,9 +23727,9 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 	return ParseGetMetricsResponse(rsp)
 }
 
-// GetOpenAPIWithResponse This document
+// GetOpenAPIWithResponse Get this document as JSON
 //
-// As JSON, for generators and documentation pages.
+// For generators and documentation pages.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23215,9 +23742,9 @@ func (c *ClientWithResponses) GetOpenAPIWithResponse(ctx context.Context, reqEdi
 	return ParseGetOpenAPIResponse(rsp)
 }
 
-// GetVersionWithResponse What runs here
+// GetVersionWithResponse Get the version
 //
-// Version and origin of the program.
+// Returns version and origin of the program.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -19,12 +19,12 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 };
 
 /**
- * Begin a session
+ * Log in
  *
- * Answers a pair of tokens for a username and password, sent as JSON or as an OAuth2
- * password-grant form. An unknown user and a wrong password get the same answer. After 10
- * failures for a username from one address, or 100 from one address, within 15 minutes further
- * tries answer 429 until the window has passed.
+ * Exchanges a username and password, sent as JSON or as an OAuth2 password-grant form, for a
+ * pair of tokens. An unknown user and a wrong password get the same answer. After 10 failures
+ * for a username from one address, or 100 from one address, within 15 minutes, further
+ * attempts are answered with 429 until that time has passed.
  *
  */
 export const login = <ThrowOnError extends boolean = false>(options: Options<LoginData, ThrowOnError>) => (options.client ?? client).post<LoginResponses, LoginErrors, ThrowOnError>({
@@ -37,13 +37,13 @@ export const login = <ThrowOnError extends boolean = false>(options: Options<Log
 });
 
 /**
- * Exchange a refresh token for a new pair
+ * Refresh a login session
  *
- * A refresh token is good for one use. Within 30 seconds of its use, and while the refresh
- * token that it was exchanged for is unused, the same request is answered again with that
- * refresh token and a new access token, so that a lost answer or two tabs that refresh at once
- * do not end the session. Any other second use ends the whole session, since either its owner
- * or a thief has used the token before.
+ * Exchanges a refresh token for a new pair of tokens. A refresh token is valid for one use.
+ * Within 30 seconds of its use, and while its successor is unused, the same request is
+ * answered again with that successor and a new access token, so that a lost answer or two tabs
+ * that refresh at once do not end the session. Any other second use ends the whole session,
+ * since the token may have been stolen.
  *
  */
 export const refreshSession = <ThrowOnError extends boolean = false>(options: Options<RefreshSessionData, ThrowOnError>) => (options.client ?? client).post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError>({
@@ -56,10 +56,9 @@ export const refreshSession = <ThrowOnError extends boolean = false>(options: Op
 });
 
 /**
- * End the session
+ * Log out
  *
- * Ends the session of the access token, its refresh tokens, its access tokens and its open
- * sockets with it.
+ * Ends the login session of the access token with all of its tokens and open sockets.
  *
  */
 export const logout = <ThrowOnError extends boolean = false>(options?: Options<LogoutData, ThrowOnError>) => (options?.client ?? client).post<LogoutResponses, LogoutErrors, ThrowOnError>({
@@ -69,9 +68,9 @@ export const logout = <ThrowOnError extends boolean = false>(options?: Options<L
 });
 
 /**
- * Who is logged in
+ * Get the current user
  *
- * The user of the access token.
+ * Returns the user of the access token.
  */
 export const getCurrentUser = <ThrowOnError extends boolean = false>(options?: Options<GetCurrentUserData, ThrowOnError>) => (options?.client ?? client).get<GetCurrentUserResponses, GetCurrentUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -80,9 +79,9 @@ export const getCurrentUser = <ThrowOnError extends boolean = false>(options?: O
 });
 
 /**
- * Change one's own password
+ * Change the current user's password
  *
- * Asks for the current password. Every other session of the user ends; this one goes on.
+ * Requires the current password. All other sessions of the user end; this one continues.
  *
  */
 export const changePassword = <ThrowOnError extends boolean = false>(options: Options<ChangePasswordData, ThrowOnError>) => (options.client ?? client).put<ChangePasswordResponses, ChangePasswordErrors, ThrowOnError>({
@@ -98,7 +97,7 @@ export const changePassword = <ThrowOnError extends boolean = false>(options: Op
 /**
  * List users
  *
- * In order of id.
+ * Ordered by id.
  */
 export const listUsers = <ThrowOnError extends boolean = false>(options?: Options<ListUsersData, ThrowOnError>) => (options?.client ?? client).get<ListUsersResponses, ListUsersErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -107,10 +106,9 @@ export const listUsers = <ThrowOnError extends boolean = false>(options?: Option
 });
 
 /**
- * Add a user
+ * Create a user
  *
- * The user logs in with the password given here and can change it with `PUT
- * /api/auth/me/password`.
+ * The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
  *
  */
 export const createUser = <ThrowOnError extends boolean = false>(options: Options<CreateUserData, ThrowOnError>) => (options.client ?? client).post<CreateUserResponses, CreateUserErrors, ThrowOnError>({
@@ -126,9 +124,8 @@ export const createUser = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Delete a user
  *
- * Ends the user's sessions; live connections are closed within 5 s. What the user did to
- * alarms stays in their journal, under the name. The last active admin stays: 409.
- * `dry_run=true` answers what would go and changes nothing.
+ * Ends the user's sessions; open sockets are closed within 5 s. What the user did to alarms
+ * stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
  *
  */
 export const deleteUser = <ThrowOnError extends boolean = false>(options: Options<DeleteUserData, ThrowOnError>) => (options.client ?? client).delete<DeleteUserResponses, DeleteUserErrors, ThrowOnError>({
@@ -138,9 +135,9 @@ export const deleteUser = <ThrowOnError extends boolean = false>(options: Option
 });
 
 /**
- * One user
+ * Get a user
  *
- * Never the password, nor its hash.
+ * Neither the password nor its hash is returned.
  */
 export const getUser = <ThrowOnError extends boolean = false>(options: Options<GetUserData, ThrowOnError>) => (options.client ?? client).get<GetUserResponses, GetUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -149,12 +146,12 @@ export const getUser = <ThrowOnError extends boolean = false>(options: Options<G
 });
 
 /**
- * Change a user
+ * Update a user
  *
- * Members that are absent keep their value. A new role holds from the next request, within 1 s
- * on other instances. A new password, or `is_active` false, ends all of the user's sessions;
- * live connections are closed within 5 s. The last active admin can neither be disabled nor
- * given another role: 409.
+ * Members that are absent keep their value. A new role applies from the next request, within 1
+ * s on other instances. A new password, or `is_active` false, ends all sessions of the user;
+ * open sockets are closed within 5 s. The last active admin can neither be disabled nor given
+ * another role: 409.
  *
  */
 export const updateUser = <ThrowOnError extends boolean = false>(options: Options<UpdateUserData, ThrowOnError>) => (options.client ?? client).put<UpdateUserResponses, UpdateUserErrors, ThrowOnError>({
@@ -170,7 +167,7 @@ export const updateUser = <ThrowOnError extends boolean = false>(options: Option
 /**
  * List gateways
  *
- * In order of id, without the server's own gateway unless `is_system` is true.
+ * Ordered by id. The server's own gateway is included only with `is_system=true`.
  */
 export const listGateways = <ThrowOnError extends boolean = false>(options?: Options<ListGatewaysData, ThrowOnError>) => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -179,14 +176,15 @@ export const listGateways = <ThrowOnError extends boolean = false>(options?: Opt
 });
 
 /**
- * Register a gateway
+ * Create a gateway
  *
- * It can connect once it has credentials. Without `key` the key is made of `name`: a name that
- * has the form of a key is the key as it is; any other is written in Latin letters and lower
- * case, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" `nasos-3`), and cut to 64
- * characters. The key is `gateway` if no letter or digit is left, and begins with `gateway-`
- * if it would be a number that could be an id. If another gateway has the key, the first free
- * ending of `-2`, `-3` and so on is added. The answer has the key.
+ * The gateway can connect once it has credentials. Without `key` the key is derived from
+ * `name`: a name that is a valid key is used unchanged; any other is transliterated to
+ * lower-case Latin letters, with `-` between words ("温度 1" gives `wen-du-1`, "Насос №3" gives
+ * `nasos-3`), and truncated to 64 characters. The key is `gateway` when no letter or digit
+ * remains, and begins with `gateway-` when it would be a number that could be an id. When
+ * another gateway has the key, the first free suffix of `-2`, `-3` and so on is added. The
+ * answer contains the key.
  *
  */
 export const createGateway = <ThrowOnError extends boolean = false>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
@@ -202,12 +200,12 @@ export const createGateway = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Delete a gateway
  *
- * A gateway that has sensors is deleted only with `cascade=true`: they, their readings and
- * their alarms go with it; without that it is 409, which says how many they are. What the
- * server watches of it goes in any case. Readings are removed in the background; the journal
- * of alarms stays. `dry_run=true` answers what would go and changes nothing. While an alarm of
- * another gateway's sensor looks at one of its sensors, or is suppressed by one of its alarms,
- * 409, which names it.
+ * A gateway that has sensors is deleted only with `cascade=true`, together with the sensors,
+ * their readings and their alarms; without it the answer is 409 with their number. The
+ * server's own sensors about the gateway are deleted in any case. Readings are removed in the
+ * background; the alarm log stays. While an alarm on another gateway's sensor refers to one of
+ * its sensors, or is suppressed by one of its alarms, the answer is 409, which names that
+ * alarm.
  *
  */
 export const deleteGateway = <ThrowOnError extends boolean = false>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
@@ -217,9 +215,9 @@ export const deleteGateway = <ThrowOnError extends boolean = false>(options: Opt
 });
 
 /**
- * One gateway
+ * Get a gateway
  *
- * With its presence as last seen.
+ * Returns its description and its presence.
  */
 export const getGateway = <ThrowOnError extends boolean = false>(options: Options<GetGatewayData, ThrowOnError>) => (options.client ?? client).get<GetGatewayResponses, GetGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -228,10 +226,10 @@ export const getGateway = <ThrowOnError extends boolean = false>(options: Option
 });
 
 /**
- * Change a gateway
+ * Update a gateway
  *
- * Members that are absent keep their value. Setting `is_active` to false refuses its messages
- * and closes its connections within 5 s.
+ * Members that are absent keep their value. `is_active` false refuses its messages and closes
+ * its connections within 5 s.
  *
  */
 export const updateGateway = <ThrowOnError extends boolean = false>(options: Options<UpdateGatewayData, ThrowOnError>) => (options.client ?? client).put<UpdateGatewayResponses, UpdateGatewayErrors, ThrowOnError>({
@@ -247,7 +245,7 @@ export const updateGateway = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * List a gateway's credentials
  *
- * The ones in force, at most two, oldest first; never the secrets.
+ * Returns the valid ones, at most two, oldest first, without their secrets.
  */
 export const listCredentials = <ThrowOnError extends boolean = false>(options: Options<ListCredentialsData, ThrowOnError>) => (options.client ?? client).get<ListCredentialsResponses, ListCredentialsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -256,11 +254,11 @@ export const listCredentials = <ThrowOnError extends boolean = false>(options: O
 });
 
 /**
- * Make a new secret for a gateway
+ * Create a credential of a gateway
  *
- * The secret is in this answer and nowhere else. Two secrets are valid at a time, so that a
- * gateway can be moved to a new one without a gap; making a third revokes the oldest, which
- * the answer names.
+ * The secret is returned only in this answer. Two secrets are valid at a time, so that a
+ * gateway can change to a new one without interruption; a third revokes the oldest, which the
+ * answer names.
  *
  */
 export const createCredential = <ThrowOnError extends boolean = false>(options: Options<CreateCredentialData, ThrowOnError>) => (options.client ?? client).post<CreateCredentialResponses, CreateCredentialErrors, ThrowOnError>({
@@ -272,7 +270,7 @@ export const createCredential = <ThrowOnError extends boolean = false>(options: 
 /**
  * Revoke a credential
  *
- * The gateway can no longer connect with it; connections made with it are closed within 5 s.
+ * The gateway can no longer connect with it; connections opened with it are closed within 5 s.
  *
  */
 export const revokeCredential = <ThrowOnError extends boolean = false>(options: Options<RevokeCredentialData, ThrowOnError>) => (options.client ?? client).delete<RevokeCredentialResponses, RevokeCredentialErrors, ThrowOnError>({
@@ -284,8 +282,8 @@ export const revokeCredential = <ThrowOnError extends boolean = false>(options: 
 /**
  * List sensors
  *
- * In order of id. A `gateway_id` that is none is 400. The sensors of the server's own gateway
- * are listed only when `is_system` is true or `gateway_id` names that gateway.
+ * Ordered by id. An unknown `gateway_id` is answered with 400. Sensors of the server's own
+ * gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
  *
  */
 export const listSensors = <ThrowOnError extends boolean = false>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
@@ -295,11 +293,11 @@ export const listSensors = <ThrowOnError extends boolean = false>(options?: Opti
 });
 
 /**
- * Register a sensor
+ * Create a sensor
  *
- * Readings of a sensor that is not registered are refused, so register it before its gateway
- * publishes. Without `key` it is named by its `name` as a gateway is, with `sensor` in place
- * of `gateway`, and is unique among the sensors of its gateway.
+ * Readings of unregistered sensors are rejected, so create the sensor before its gateway
+ * publishes. Without `key` the key is derived from `name` as for a gateway, with `sensor` in
+ * place of `gateway`, and is unique among the sensors of its gateway.
  *
  */
 export const createSensor = <ThrowOnError extends boolean = false>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
@@ -315,11 +313,10 @@ export const createSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete a sensor
  *
- * Its alarms and readings go with it; readings are removed in the background, the journal of
- * alarms stays. While an alarm of another sensor looks at it, or is suppressed by one of its
- * alarms, 409, which names it; so is a sensor of the server's own. `dry_run=true` answers what
- * would go and changes nothing. To stop a sensor and keep its history, set `is_active` to
- * false.
+ * Its alarms and readings are deleted with it; readings are removed in the background, and the
+ * alarm log stays. While an alarm on another sensor refers to it, or is suppressed by one of
+ * its alarms, the answer is 409, which names that alarm. Sensors of the server's own gateway
+ * cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
  *
  */
 export const deleteSensor = <ThrowOnError extends boolean = false>(options: Options<DeleteSensorData, ThrowOnError>) => (options.client ?? client).delete<DeleteSensorResponses, DeleteSensorErrors, ThrowOnError>({
@@ -329,9 +326,9 @@ export const deleteSensor = <ThrowOnError extends boolean = false>(options: Opti
 });
 
 /**
- * One sensor
+ * Get a sensor
  *
- * Its description; for its values see `data`.
+ * Returns its description; its readings are under `data`.
  */
 export const getSensor = <ThrowOnError extends boolean = false>(options: Options<GetSensorData, ThrowOnError>) => (options.client ?? client).get<GetSensorResponses, GetSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -340,10 +337,10 @@ export const getSensor = <ThrowOnError extends boolean = false>(options: Options
 });
 
 /**
- * Change a sensor
+ * Update a sensor
  *
  * Members that are absent keep their value; `min_value`, `max_value` and `retention_days` are
- * cleared by null. A sensor stays with its gateway.
+ * removed by null. A sensor stays with its gateway.
  *
  */
 export const updateSensor = <ThrowOnError extends boolean = false>(options: Options<UpdateSensorData, ThrowOnError>) => (options.client ?? client).put<UpdateSensorResponses, UpdateSensorErrors, ThrowOnError>({
@@ -359,12 +356,11 @@ export const updateSensor = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Delete readings
  *
- * Deletes the readings of one sensor in a range of time, for good. The sensor's newest reading
- * becomes the newest that is left; its `received_at` is then the reading's own time. Alarms
- * that look at the sensor, but for `no_data`, are then judged on what is left, however old it
- * is; when nothing is left they stay as they are. With `dry_run=true` nothing is changed, and
- * the answer says what would go. A large range goes a day at a time: when it is cut off, what
- * was deleted is deleted, and the same request goes on.
+ * Deletes the readings of one sensor in a time range permanently. The latest reading becomes
+ * the newest one that is left, with its timestamp as `received_at`. Alarms on the sensor,
+ * except `no_data`, are then evaluated on what is left, however old; when nothing is left they
+ * keep their state. A large range is deleted one day at a time: after an interruption, repeat
+ * the request to continue.
  *
  */
 export const deleteReadings = <ThrowOnError extends boolean = false>(options: Options<DeleteReadingsData, ThrowOnError>) => (options.client ?? client).delete<DeleteReadingsResponses, DeleteReadingsErrors, ThrowOnError>({
@@ -374,13 +370,14 @@ export const deleteReadings = <ThrowOnError extends boolean = false>(options: Op
 });
 
 /**
- * Raw readings
+ * List readings
  *
- * The stored readings of one or more sensors, newest first unless `order=asc`, at full
- * resolution. Readings of equal time are in order of sensor id. An unknown sensor is 400.
- * Every answer says in `X-Truncated` whether there are more; the next page is at `Link`, or
- * the same request with `X-Next-Cursor` as `cursor`. For more than some thousand readings use
- * `GET /api/data/export`. A page of many sensors waits for its turn as a long history does.
+ * Returns stored readings of one or more sensors, newest first unless `order=asc`. Readings of
+ * equal time are ordered by sensor id. An unknown sensor is answered with 400. `X-Truncated`
+ * says whether there are more; the next page is at `Link`, or the same request with
+ * `X-Next-Cursor` as `cursor`. For more than some thousand readings use `GET
+ * /api/data/export`. A page of many sensors is subject to the limit on expensive queries, as a
+ * long history is.
  *
  */
 export const listReadings = <ThrowOnError extends boolean = false>(options: Options<ListReadingsData, ThrowOnError>) => (options.client ?? client).get<ListReadingsResponses, ListReadingsErrors, ThrowOnError>({
@@ -392,19 +389,19 @@ export const listReadings = <ThrowOnError extends boolean = false>(options: Opti
 /**
  * Write readings
  *
- * Writes up to 5,000 readings through the same pipeline as MQTT. Answers after the commit with
- * one result per reading, in their order: `stored`; `duplicate` (the sensor already has this
+ * Writes up to 5,000 readings through the same pipeline as MQTT, and answers after the commit
+ * with one outcome per reading, in their order: `stored`; `duplicate` (the sensor has this
  * value at this instant; nothing changes); `conflict` (it has another value at this instant;
- * the first stays); `rejected` with a reason. A body that is not as described here is refused
- * as a whole, and nothing of it is stored.
+ * the first one stays); `rejected` with a reason. A body that does not match this description
+ * is refused as a whole, and nothing of it is stored.
  *
- * Sending the same body again is harmless: what was stored is then a `duplicate`. To get the
- * first answer itself, send an `Idempotency-Key`: for 24 h the same key with the same readings
- * of the same user is answered as the first time, with `Idempotency-Replayed: true`, by
- * whichever instance. With other readings the key is 422. While the first request is still at
- * work it is 409 with `Retry-After`. Only an answer with status 200 is kept: after a 503, or
- * when the server died between the commit and keeping the answer, the next request with the
- * key is carried out, and what was stored is a `duplicate`.
+ * Sending the same body again is harmless: stored readings are then `duplicate`. To get the
+ * first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
+ * readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
+ * by every instance. The key with other readings is answered with 422. While the first request
+ * is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
+ * after a 503, or when the server stopped between the commit and keeping the answer, the next
+ * request with the key is carried out, and stored readings are `duplicate`.
  *
  */
 export const writeReadings = <ThrowOnError extends boolean = false>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
@@ -418,21 +415,20 @@ export const writeReadings = <ThrowOnError extends boolean = false>(options: Opt
 });
 
 /**
- * What retention will remove
+ * Preview retention
  *
- * What the next pass of retention, within some minutes, will remove: changes nothing. Set a
- * sensor's `retention_days` with care, for what was removed cannot be brought back.
+ * Lists what the next pass of retention, within some minutes, will remove; changes nothing.
+ * Set `retention_days` with care: removed readings cannot be restored.
  *
- * Readings go a partition at a time, once its end is longer ago than their sensor keeps them.
- * A partition in which no sensor keeps anything is dropped; from others readings are deleted
- * sensor by sensor. A partition that is longer than an eighth of a sensor's retention is not
- * waited for: that sensor's readings are deleted from it a day at a time. Rollups go with the
- * readings, so that no answer tells of readings that are not there, and a sensor of which all
- * have gone has no newest one. Readings that come and are older than their sensor keeps are
- * refused as `too_old`.
+ * Retention removes one partition at a time, once its end is expired for a sensor. A partition
+ * that no sensor needs is dropped; from other partitions the readings of expired sensors are
+ * deleted. A partition longer than an eighth of a sensor's retention is not waited for: that
+ * sensor's readings are deleted from it one day at a time. Rollups are removed with the
+ * readings, and a sensor without readings has no latest reading. New readings that are older
+ * than their sensor's retention are rejected as `too_old`.
  *
- * Partitions oldest first. Many are looked at to find few, so a page may hold fewer than
- * `limit`, or none, and still have a `Link`.
+ * Partitions are listed oldest first. Many may be examined to find few, so a page may hold
+ * fewer than `limit` items, or none, and still have a `Link`.
  *
  */
 export const previewRetention = <ThrowOnError extends boolean = false>(options?: Options<PreviewRetentionData, ThrowOnError>) => (options?.client ?? client).get<PreviewRetentionResponses, PreviewRetentionErrors, ThrowOnError>({
@@ -442,15 +438,15 @@ export const previewRetention = <ThrowOnError extends boolean = false>(options?:
 });
 
 /**
- * Newest readings
+ * List latest readings
  *
- * The newest reading of each sensor asked for, in order of sensor id; a sensor that has none
- * is left out. The newest is the one with the latest effective time: the earlier of its
- * `timestamp` and `received_at`. Without a filter, of all sensors but those of the server's
- * own gateway, which are listed when `is_system` is true, or when `sensor_id` or `gateway_id`
- * names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is 400. Each says
- * how old it is by the server's clock, and whether that is more than `stale_after`: a value
- * that stands still because nothing comes is not a current one.
+ * Returns the newest reading of each sensor, ordered by sensor id; sensors without readings
+ * are omitted. The newest reading is the one with the latest effective time: the earlier of
+ * its `timestamp` and `received_at`. Without a filter all sensors are listed except those of
+ * the server's own gateway, which are included with `is_system=true` or when `sensor_id` or
+ * `gateway_id` names them. Filters are combined. An unknown `sensor_id` or `gateway_id` is
+ * answered with 400. Each reading says how old it is by the server's clock, and whether that
+ * is more than `stale_after_seconds`.
  *
  */
 export const listLatestReadings = <ThrowOnError extends boolean = false>(options?: Options<ListLatestReadingsData, ThrowOnError>) => (options?.client ?? client).get<ListLatestReadingsResponses, ListLatestReadingsErrors, ThrowOnError>({
@@ -462,43 +458,41 @@ export const listLatestReadings = <ThrowOnError extends boolean = false>(options
 /**
  * Get aggregated history
  *
- * Aggregates of one or more sensors in buckets of an `interval`, or of the finest one that
- * gives at most so many `points`. Buckets are those of a clock on the wall in `timezone`: up
- * to an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months
- * on their first; a day on which the clock is changed has 23 or 25 hours. A bucket of more
- * than an hour ends when the clock first shows the next one's start, or skips it: an hour that
- * happens twice makes its bucket longer by that hour, one that is skipped makes it shorter, or
- * leaves it out. A bucket of an hour or less also ends when the clock is changed. So buckets
- * follow each other without hole or overlap, and none is longer than its width and what the
- * clock is set back in it. Each is stamped at its start and carries its end. Only readings of
- * `[start, end)` count, also in the first and the last bucket.
+ * Returns aggregates of one or more sensors in buckets of an `interval`, or of the finest
+ * interval that gives at most `points` buckets. Buckets follow the clock of `timezone`: up to
+ * an hour they begin where the hour does, up to a day at midnight, weeks on Monday, months on
+ * their first day; a day on which the clock changes has 23 or 25 hours. A bucket of more than
+ * an hour ends when the clock first shows, or skips, the start of the next one: an hour that
+ * occurs twice makes its bucket longer by that hour, a skipped hour makes it shorter or omits
+ * it. A bucket of an hour or less also ends when the clock changes. So buckets follow each
+ * other without gap or overlap. Each has its start and its end. Only readings in `[start,
+ * end)` count, also in the first and the last bucket.
  *
- * | `agg` | is | OPC UA Part 13 |
+ * | `agg` | meaning | OPC UA Part 13 |
  * |---|---|---|
  * | `avg` | mean of the values | Average |
- * | `min`, `max` | least and greatest value | Minimum, Maximum |
+ * | `min`, `max` | smallest and largest value | Minimum, Maximum |
  * | `sum` | sum of the values | (Total is by time: `time_weighted_avg` times the seconds) |
- * | `count` | how many readings there are, whatever their quality | Count is of good ones only |
+ * | `count` | number of readings of any quality | Count is of good ones only |
  * | `first`, `last` | oldest and newest value | Start, End |
- * | `delta` | `last` less `first` | Delta |
- * | `stddev` | of the sample; null with fewer than two values | StandardDeviationSample |
- * | `time_weighted_avg` | mean when each value holds until the next one, the one from before the range, if it is at most a day old, included | TimeAverage, stepped |
- * | `percent_good` | how many in a hundred readings are of good quality | PercentGood weighs by time |
+ * | `delta` | `last` minus `first` | Delta |
+ * | `stddev` | sample standard deviation; null with fewer than two values | StandardDeviationSample |
+ * | `time_weighted_avg` | mean when each value holds until the next one | TimeAverage, stepped |
+ * | `percent_good` | percentage of readings of good quality | PercentGood weighs by time |
  *
- * Values of bad quality, and readings without a value, count in `count` and `percent_good` and
- * nowhere else; uncertain ones have a value like good ones (as with TreatUncertainAsBad
- * false).
+ * `time_weighted_avg` includes the value before the range when it is at most a day old. Values
+ * of bad quality, and readings without a value, count in `count` and `percent_good` only;
+ * uncertain values count like good ones (TreatUncertainAsBad is false).
  *
- * An answer has at most 50,000 points, sensors times buckets: more is 400 with the finest
- * interval that would do, unless `limit` cuts it: then `next` is the `start` of the rest and
- * `coverage` ends there. A range that has ended is answered with an `ETag`. Answers about
- * hours that are over are kept for whoever asks the same, and never older than a second: what
- * was stored or deleted before that is seen.
+ * An answer has at most 50,000 points, sensors times buckets. More is answered with 400, which
+ * names the finest interval that is possible, unless `limit` is given: then `next` is the
+ * `start` of the rest and `coverage` ends there. A range that has ended is answered with an
+ * `ETag`. Answers about hours that are over are cached and never older than a second: earlier
+ * writes and deletions are always seen.
  *
- * Questions that make the server look at very much, as ones of 100,000 readings or more that
- * no rollups answer, take turns, so that what comes in is stored without delay. One whose turn
- * does not come within some seconds is 503: try again after `Retry-After`. Charts and
- * dashboards, which rollups answer, never wait for them.
+ * At most a few expensive queries, such as those of 100,000 readings or more that rollups
+ * cannot answer, run at once, so that ingest is not delayed. One that waits for longer than
+ * some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
  *
  */
 export const getHistory = <ThrowOnError extends boolean = false>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
@@ -508,7 +502,7 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
 });
 
 /**
- * Get readings downsampled for a chart
+ * Get downsampled readings
  *
  * Chooses readings of each sensor that draw like all of them, at most `points` of each. The
  * first and the last reading are always chosen, and all readings when there are no more than
@@ -535,26 +529,24 @@ export const getDownsampledReadings = <ThrowOnError extends boolean = false>(opt
 });
 
 /**
- * Statistics of readings
+ * Get statistics of readings
  *
- * All figures of one or more sensors at once, of the whole range or of each `interval` in it;
- * those of `GET /api/data/history` have the same definitions. Besides, percentiles
- * (interpolated between the two nearest values), gaps (pauses between two readings, whatever
- * their quality, that are longer than `gap_seconds`; the one before a bucket's first reading
- * belongs to that bucket), and the rate. An interval without readings is left out. An answer
+ * Returns all figures of one or more sensors at once, for the whole range or for each
+ * `interval` in it, as `GET /api/data/history` defines them. In addition: percentiles,
+ * interpolated between the two nearest values; gaps, the times between two readings of any
+ * quality that are longer than `gap_seconds`, where the gap before an interval's first reading
+ * belongs to that interval; and the rate. Intervals without readings are omitted. An answer
  * has at most 5,000 intervals, those of all sensors together.
  *
- * Percentiles are exact (`percentile_method`) when the whole answer is of at most 20,000
- * usable readings, and when its buckets are hardly longer than an hour or shorter. Else they
- * come from sketches of the hours, also where these are not rolled up yet: the same question
- * about the same readings has the same answer at any time. (A server without rollups is always
- * exact.) `percentile_error` is how much of itself each of the two values may be off between
- * which a percentile lies, mostly 0.001, and more where the values of an hour are spread over
- * many sizes. Everything else, gaps included, is exact. Statistics of very many readings wait
- * for their turn as a long history does.
+ * Percentiles are exact (`percentile_method`) when the whole answer is about at most 20,000
+ * usable readings, or when its intervals are about an hour or shorter. Otherwise they come
+ * from sketches of hours, also where these are not rolled up yet, so that the same query about
+ * the same readings always has the same answer. A server without rollups is always exact.
+ * `percentile_error` is the relative error of each of the two values between which a
+ * percentile lies, usually 0.001, and more where the values of an hour differ by many orders
+ * of magnitude. All other figures, gaps included, are exact.
  *
- * As of the history, answers about hours that are over are kept, and never older than a
- * second.
+ * Caching and the limit on expensive queries are those of `GET /api/data/history`.
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
@@ -564,31 +556,32 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
 });
 
 /**
- * Raw readings as a file
+ * Export readings as a file
  *
- * The stored readings of one or more sensors as one stream of any length, in order of sensor
- * id, then of time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
+ * Streams the stored readings of one or more sensors, of any number, ordered by sensor id,
+ * then by time. CSV and NDJSON are compressed when the client accepts gzip; Parquet is
  * compressed in itself.
  *
  * | format | columns |
  * |---|---|
- * | `csv` | `sensor_id,timestamp,value,quality,status_code`, with a header line; no value and no code are empty |
- * | `ndjson` | one `Reading` a line, with `include=sensor` more members |
- * | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double or null, `quality` string, `status_code` int64 or null |
+ * | `csv` | `sensor_id,timestamp,value,quality,status_code` with a header line; null is empty |
+ * | `ndjson` | one `Reading` per line, with more members with `include=sensor` |
+ * | `parquet` | `sensor_id` int32, `timestamp` in µs of UTC, `value` double, `quality` string, `status_code` int64; null where absent |
  *
- * `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, in
- * each format, as they are when the export begins. In CSV, texts are quoted where RFC 4180
- * requires it, and one that begins with `=`, `+`, `-` or `@` is written with `'` in front, so
- * that a spreadsheet does not take it for a formula.
+ * `include=sensor` adds the columns `sensor_key`, `sensor_name` and `unit` after these, as
+ * they are when the export begins. In CSV, texts are quoted where RFC 4180 requires it, and a
+ * text that begins with `=`, `+`, `-` or `@` is prefixed with `'`, so that a spreadsheet does
+ * not evaluate it as a formula.
  *
- * An export that is whole ends as HTTP ends an answer. One that fails is cut off, so that a
- * client never takes a part for the whole. To go on with CSV or NDJSON, send the last whole
- * line's sensor and time as `after`: the answer goes on behind it, without the header line,
- * and can be appended. A Parquet file that was cut off cannot be read: export less at a time.
+ * A complete export ends with the regular end of the HTTP response. An export that fails is
+ * cut off, so that a client never takes a part for the whole. To continue a CSV or NDJSON
+ * export, send the sensor and time of the last complete line as `after`: the answer continues
+ * after it, without the header line, and can be appended. A Parquet file that was cut off
+ * cannot be read: export a shorter range.
  *
- * It is read in pieces: readings that arrive meanwhile for a time already passed are not in
- * it. A long one takes turns with other questions over much data, piece by piece; 503 when the
- * first one does not come within some seconds.
+ * Readings are read in chunks: readings that arrive meanwhile for a time already passed are
+ * not included. Each chunk of a long export is subject to the limit on expensive queries; when
+ * the first one has to wait for too long the answer is 503.
  *
  */
 export const exportReadings = <ThrowOnError extends boolean = false>(options: Options<ExportReadingsData, ThrowOnError>) => (options.client ?? client).get<ExportReadingsResponses, ExportReadingsErrors, ThrowOnError>({
@@ -598,20 +591,19 @@ export const exportReadings = <ThrowOnError extends boolean = false>(options: Op
 });
 
 /**
- * What was refused
+ * List rejections
  *
- * Payloads and single samples that came over MQTT and were refused, newest first by `last_at`.
- * The same refusal of a gateway, on a topic, for a reason, of the same bytes is one entry,
- * with how often it came; one that comes again moves to the front. When refusals flood in,
- * more than 32 to one transaction, then of each gateway, topic and reason the first of the
- * transaction is kept, and the others are counted together in one entry that is `folded`: no
- * refusal goes uncounted. Of each gateway the newest 10,000 are kept, for 30 days, unless the
- * server's settings say otherwise; all gateways that are not registered share one such place.
- * What was refused of a `POST /api/data` stands in its answer and not here.
+ * Returns payloads and single samples that arrived over MQTT and were rejected, newest first
+ * by `last_at`. The same rejection of a gateway, on a topic, for a reason, of the same bytes
+ * is one entry with a count; a repetition moves it to the front. When more than 32 rejections
+ * come in one transaction, the first of each gateway, topic and reason is kept, and the others
+ * are counted together in one `folded` entry, so that each rejection is counted. The newest
+ * 10,000 entries of each gateway are kept for 30 days, unless the server's settings say
+ * otherwise; all unregistered gateways share one such limit. Rejections of `POST /api/data`
+ * are in its answer only.
  *
- * It needs the role engineer, though viewers read data: a refused payload may hold anything,
- * also what was never meant for this system, and to act on it is to configure gateways and
- * sensors.
+ * The role `engineer` is needed, although viewers read data: a rejected payload may contain
+ * anything.
  *
  */
 export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
@@ -623,8 +615,8 @@ export const listRejections = <ThrowOnError extends boolean = false>(options?: O
 /**
  * List alarms
  *
- * With where each stands; the worst first, unless another order is asked for. A `sensor_id` or
- * `gateway_id` that is none is 400.
+ * Returns rules and states, most severe first unless another order is given. An unknown
+ * `sensor_id` or `gateway_id` is answered with 400.
  *
  */
 export const listAlarms = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
@@ -634,23 +626,23 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
 });
 
 /**
- * Make an alarm
+ * Create an alarm
  *
- * A rule on a sensor. It is judged at once, in the transaction that makes it, on the current
- * values of its sensors: a value beyond the limit raises it now, or begins its on-delay now.
- * The event has `at` of now, the value, and a comment that says so. A value is current when it
- * is at most 5 minutes old, or at most twice the time between the sensor's two newest readings
- * (never more than 2 days); one that is older, or of bad quality, is left, and the next
- * reading decides. `no_data` waits for `no_data_after_ms` from now. Whatever is published
- * after the answer is judged by the rule, at every instance. At most 100 alarms may refer to
- * one sensor, as their own sensor or as an input of a deviation or an expression
- * (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is a 409 that names the sensor and the
- * limit.
+ * Creates a rule on a sensor. It is evaluated in the same transaction on the current values of
+ * its sensors: a value beyond the limit raises the alarm now, or begins its on-delay now. The
+ * event has the current time as `at`, the value, and a comment that says so. A value is
+ * current when it is at most 5 minutes old, or at most twice the time between the sensor's two
+ * newest readings (never more than 2 days); an older value, or one of bad quality, is skipped,
+ * and the next reading decides. `no_data` counts `no_data_after_ms` from now. All readings
+ * published after the answer are evaluated by the rule, on every instance. At most 100 alarms
+ * may refer to one sensor, as their own sensor or as an input of a deviation or an expression
+ * (`OEI_STORE_ALARMS_PER_SENSOR`, up to 1000); one more is answered with 409, which names the
+ * sensor and the limit.
  *
- * A transaction makes at most 500,000 evaluations: each reading by each alarm that refers to
- * its sensor, and 20 for each event. A message or bulk write that takes more is stored in
+ * A transaction performs at most 500,000 evaluations: each reading by each alarm that refers
+ * to its sensor, and 20 for each event. A message or bulk write that needs more is stored in
  * several transactions, its readings in order of time, and acknowledged after the last;
- * messages of other gateways are stored meanwhile. One that takes more than 20,000,000 in all
+ * messages of other gateways are stored meanwhile. One that needs more than 20,000,000 in all
  * is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
  *
  */
@@ -667,7 +659,8 @@ export const createAlarm = <ThrowOnError extends boolean = false>(options: Optio
 /**
  * Acknowledge several alarms
  *
- * Each as by itself; one that is refused does not hold up the others.
+ * Each alarm is acknowledged by itself; one that is refused does not affect the others.
+ *
  */
 export const acknowledgeAlarms = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmsData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmsResponses, AcknowledgeAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -680,10 +673,11 @@ export const acknowledgeAlarms = <ThrowOnError extends boolean = false>(options:
 });
 
 /**
- * What happened to alarms
+ * List events of all alarms
  *
- * The journal of the plant, in order of offset, which has no gaps. It keeps the events of
- * alarms that are deleted. An id of nothing is 400, unless events of it are found.
+ * Returns the alarm log of the plant, ordered by offset, which has no gaps. It keeps the
+ * events of deleted alarms. An unknown `sensor_id` or `gateway_id` is answered with 400,
+ * unless it has events.
  *
  */
 export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
@@ -693,14 +687,14 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
 });
 
 /**
- * Try a rule on stored readings
+ * Simulate an alarm rule
  *
- * What the rule would have done from start to end, by the code that runs live. Alarms that it
- * names in `suppressed_by`, and those that suppress them, are followed on their own readings,
- * by their rules of today. What people did in that time, as taking a cause out of service, is
- * left out. Readings are taken in order of their timestamps, which `no_data` takes for the
- * times of their receipt. Nothing is changed. One over very many readings waits for its turn
- * as a long history does.
+ * Evaluates a rule on stored readings with the code that runs live, and returns what it would
+ * have done. Alarms that it names in `suppressed_by`, and those that suppress them, are
+ * evaluated on their own readings by their present rules. Commands of users, such as taking a
+ * cause out of service, are not taken into account. Readings are evaluated in order of their
+ * timestamps, which `no_data` takes as received times. Nothing is changed. A simulation over
+ * very many readings is subject to the limit on expensive queries.
  *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
@@ -714,13 +708,13 @@ export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Opt
 });
 
 /**
- * How good the alarm system is
+ * Get alarm KPIs
  *
- * For at most 31 days; the last 24 hours unless said otherwise. Against the limits of EEMUA
- * 191 for one operator, an average of 1 and a peak of 10 in ten minutes, and those that
- * ISA-18.2 and IEC 62682 added: floods, from above 10 to below 5 in ten minutes, take at most
- * 1 % of the time; at most 5 alarms stand for more than 24 hours; none is raised 3 times in a
- * minute; the ten most frequent are at most 5 % of all.
+ * Covers at most 31 days, and the last 24 hours by default. The figures are compared with the
+ * limits of EEMUA 191 for one operator: on average 1 and at most 10 alarms in ten minutes; and
+ * with those of ISA-18.2 and IEC 62682: floods, from more than 10 to fewer than 5 alarms in
+ * ten minutes, take at most 1 % of the time; at most 5 alarms stand for more than 24 hours; no
+ * alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
  *
  */
 export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
@@ -732,8 +726,8 @@ export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Opti
 /**
  * Delete an alarm
  *
- * Its events stay in the journal. One that suppresses others is not deleted before their rules
- * are changed. To silence it, take it out of service.
+ * Its events stay in the alarm log. An alarm that suppresses others is not deleted before
+ * their rules are changed: 409. To silence an alarm, take it out of service.
  *
  */
 export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
@@ -743,9 +737,9 @@ export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Optio
 });
 
 /**
- * One alarm
+ * Get an alarm
  *
- * Its rule and where it stands. The `ETag` is of the rule.
+ * Returns its rule and state. The `ETag` is the `rule_version`.
  */
 export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<GetAlarmData, ThrowOnError>) => (options.client ?? client).get<GetAlarmResponses, GetAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -782,8 +776,8 @@ export const updateAlarm = <ThrowOnError extends boolean = false>(options: Optio
 /**
  * Acknowledge an alarm
  *
- * Names the occurrence and version that were seen; when it has changed since, 409, and nothing
- * is acknowledged.
+ * Names the occurrence and the `state_version` that were seen; when the alarm has changed
+ * since, the answer is 409 and nothing is acknowledged.
  *
  */
 export const acknowledgeAlarm = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmResponses, AcknowledgeAlarmErrors, ThrowOnError>({
@@ -799,8 +793,8 @@ export const acknowledgeAlarm = <ThrowOnError extends boolean = false>(options: 
 /**
  * Shelve an alarm
  *
- * For at most 8 hours. It is still evaluated and journaled, tells nobody, and comes back by
- * itself.
+ * Hides the alarm for at most 8 hours. It is still evaluated and logged, sends no
+ * notifications, and comes back by itself.
  *
  */
 export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
@@ -814,9 +808,9 @@ export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Optio
 });
 
 /**
- * Take an alarm off the shelf
+ * Unshelve an alarm
  *
- * Before its time.
+ * Ends shelving early.
  */
 export const unshelveAlarm = <ThrowOnError extends boolean = false>(options: Options<UnshelveAlarmData, ThrowOnError>) => (options.client ?? client).post<UnshelveAlarmResponses, UnshelveAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -831,7 +825,7 @@ export const unshelveAlarm = <ThrowOnError extends boolean = false>(options: Opt
 /**
  * Reset a latched alarm
  *
- * Once its trouble is over.
+ * Allowed once its condition is over.
  */
 export const resetAlarm = <ThrowOnError extends boolean = false>(options: Options<ResetAlarmData, ThrowOnError>) => (options.client ?? client).post<ResetAlarmResponses, ResetAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -846,7 +840,7 @@ export const resetAlarm = <ThrowOnError extends boolean = false>(options: Option
 /**
  * Take an alarm out of service
  *
- * Until it is returned; needs a reason.
+ * Lasts until the alarm is returned to service; requires a reason.
  */
 export const takeAlarmOutOfService = <ThrowOnError extends boolean = false>(options: Options<TakeAlarmOutOfServiceData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutOfServiceResponses, TakeAlarmOutOfServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -861,7 +855,7 @@ export const takeAlarmOutOfService = <ThrowOnError extends boolean = false>(opti
 /**
  * Return an alarm to service
  *
- * It is then what its readings say.
+ * The state is then what the readings say.
  */
 export const returnAlarmToService = <ThrowOnError extends boolean = false>(options: Options<ReturnAlarmToServiceData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmToServiceResponses, ReturnAlarmToServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -876,7 +870,7 @@ export const returnAlarmToService = <ThrowOnError extends boolean = false>(optio
 /**
  * Comment on an alarm
  *
- * Goes into its journal.
+ * Adds a comment to the alarm log.
  */
 export const commentOnAlarm = <ThrowOnError extends boolean = false>(options: Options<CommentOnAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentOnAlarmResponses, CommentOnAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -889,9 +883,9 @@ export const commentOnAlarm = <ThrowOnError extends boolean = false>(options: Op
 });
 
 /**
- * What happened to one alarm
+ * List events of one alarm
  *
- * Its journal, oldest first; also of one that is deleted.
+ * Returns its part of the alarm log, oldest first; also of a deleted alarm.
  */
 export const listEventsForAlarm = <ThrowOnError extends boolean = false>(options: Options<ListEventsForAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsForAlarmResponses, ListEventsForAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -900,10 +894,10 @@ export const listEventsForAlarm = <ThrowOnError extends boolean = false>(options
 });
 
 /**
- * Why an alarm is as it is
+ * Explain an alarm's state
  *
- * What it looks at, what it waits for, and the reasons in sentences: also that it rests, that
- * an input is stale, or that the reading that raised it was deleted.
+ * Returns what the alarm evaluates, what it waits for, and the reasons in sentences: also that
+ * it is not in use, that an input is stale, or that the reading that raised it was deleted.
  *
  */
 export const explainAlarm = <ThrowOnError extends boolean = false>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
@@ -913,10 +907,10 @@ export const explainAlarm = <ThrowOnError extends boolean = false>(options: Opti
 });
 
 /**
- * List channels
+ * List notification channels
  *
- * In order of id. Never the secrets; of a webhook's address, which may hold one, only scheme
- * and host.
+ * Ordered by id, without secrets; of a webhook's address, which may contain one, only scheme
+ * and host are returned.
  *
  */
 export const listNotificationChannels = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
@@ -926,20 +920,20 @@ export const listNotificationChannels = <ThrowOnError extends boolean = false>(o
 });
 
 /**
- * Make a channel
+ * Create a notification channel
  *
- * A webhook needs `url`, e-mail `recipients`; MQTT takes no more, and sends each event on
- * `alarms/{gateway}/{sensor}`.
+ * A webhook needs `url`, e-mail needs `recipients`; MQTT needs neither and publishes each
+ * event on `alarms/{gateway}/{sensor}`.
  *
- * **Webhooks** are signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+ * **Webhooks** are signed after [Standard Webhooks](https://www.standardwebhooks.com):
  * `webhook-signature` is `v1,` and the base64 of the HMAC-SHA256 of
- * `{webhook-id}.{webhook-timestamp}.{body}`, by the bytes that `secret` has behind `whsec_` in
- * base64. The secret is made here unless one is given, and stands in this answer and nowhere
- * else. Refuse a timestamp that is more than 5 minutes off, and drop a `webhook-id` (also
- * `Idempotency-Key`) that came before: a notice comes at least once. Any 2xx is success;
- * everything else is tried again for about an hour. Redirects are not followed. Addresses that
- * are private, of this machine or reserved are refused, at every connection, unless
- * `OEI_NOTIFY_ALLOWED_TARGETS` names them.
+ * `{webhook-id}.{webhook-timestamp}.{body}`, with the bytes that `secret` has in base64 after
+ * `whsec_` as the key. The secret is generated unless one is given, and is returned only in
+ * this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
+ * (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
+ * least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+ * are not followed. Addresses that are private, of this machine or reserved are refused, at
+ * every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
  *
  */
 export const createNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
@@ -953,9 +947,9 @@ export const createNotificationChannel = <ThrowOnError extends boolean = false>(
 });
 
 /**
- * Delete a channel
+ * Delete a notification channel
  *
- * One that a route uses is not deleted: 409. What waits to be sent by it fails.
+ * A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
  */
 export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -964,9 +958,9 @@ export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(
 });
 
 /**
- * One channel
+ * Get a notification channel
  *
- * Without its secret.
+ * Returns it without its secret.
  */
 export const getNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -975,10 +969,10 @@ export const getNotificationChannel = <ThrowOnError extends boolean = false>(opt
 });
 
 /**
- * Change a channel
+ * Update a notification channel
  *
- * Members that are absent keep their value; the kind stays. What waits to be sent goes by the
- * new values.
+ * Members that are absent keep their value; the kind cannot be changed. Deliveries that wait
+ * use the new values.
  *
  */
 export const updateNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
@@ -992,10 +986,10 @@ export const updateNotificationChannel = <ThrowOnError extends boolean = false>(
 });
 
 /**
- * Send a trial
+ * Send a test notification
  *
- * Sends a trial once, also by a channel that is not in use, waits up to 5 s and answers what
- * happened. It stands in the log of deliveries as `trial`.
+ * Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
+ * result. It is listed as a delivery of kind `trial`.
  *
  */
 export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
@@ -1005,9 +999,9 @@ export const testNotificationChannel = <ThrowOnError extends boolean = false>(op
 });
 
 /**
- * List routes
+ * List notification routes
  *
- * In order of id.
+ * Ordered by id.
  */
 export const listNotificationRoutes = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1016,15 +1010,15 @@ export const listNotificationRoutes = <ThrowOnError extends boolean = false>(opt
 });
 
 /**
- * Make a route
+ * Create a notification route
  *
- * An event goes by every route that it matches: by severity, by labels, which the alarm has to
- * have all, and by what happened. Events of a route are gathered for `group_seconds` into one
- * notice, so that a flood of alarms is a few notices. A shelved or suppressed alarm sends
- * nothing. There can be 1,000 routes.
+ * An event is sent by every route that it matches: by severity, by labels, all of which the
+ * alarm must have, and by kind. Events of a route are grouped for `group_seconds` into one
+ * notification, so that a flood of alarms is a few notifications. A shelved or suppressed
+ * alarm sends nothing. At most 1,000 routes can exist.
  *
- * While an alarm stands and nobody has acknowledged it, the channel is reminded every
- * `remind_seconds`, and the escalation channel is told once, after `escalate_seconds`.
+ * While an alarm stands and is not acknowledged, a reminder is sent to the channel every
+ * `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
  *
  */
 export const createNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
@@ -1038,9 +1032,9 @@ export const createNotificationRoute = <ThrowOnError extends boolean = false>(op
 });
 
 /**
- * Delete a route
+ * Delete a notification route
  *
- * What it has gathered is sent still; nobody is reminded any more.
+ * Events that it has grouped are still sent; reminders end.
  */
 export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1049,9 +1043,9 @@ export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(op
 });
 
 /**
- * One route
+ * Get a notification route
  *
- * With what it matches and how it tells.
+ * Returns what it matches and where it sends.
  */
 export const getNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1060,9 +1054,10 @@ export const getNotificationRoute = <ThrowOnError extends boolean = false>(optio
 });
 
 /**
- * Change a route
+ * Update a notification route
  *
- * Members that are absent keep their value. It holds for events from now on.
+ * Members that are absent keep their value. The change applies to events from now on.
+ *
  */
 export const updateNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1077,7 +1072,7 @@ export const updateNotificationRoute = <ThrowOnError extends boolean = false>(op
 /**
  * List silences
  *
- * Newest first. Those that have ended stay listed for as long as deliveries do.
+ * Newest first. Silences that have ended are listed for as long as deliveries are.
  */
 export const listNotificationSilences = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationSilencesResponses, ListNotificationSilencesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1086,12 +1081,12 @@ export const listNotificationSilences = <ThrowOnError extends boolean = false>(o
 });
 
 /**
- * Begin a silence
+ * Create a silence
  *
- * Nobody is told of the alarms that it names, from `starts_at` (now, if absent) until
- * `ends_at`, 90 days later at most. What it does not name it does not ask for; it has to name
- * something. Alarms go on as they do, and reminders and escalations that fall into it come at
- * its end if the alarm still stands.
+ * No notifications are sent for the alarms that it names, from `starts_at` (now, if absent)
+ * until `ends_at`, at most 90 days later. What is absent matches any alarm, but at least one
+ * condition is required. Alarms themselves are not affected, and reminders and escalations
+ * that are due meanwhile follow at the end if the alarm still stands.
  *
  */
 export const createNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationSilenceResponses, CreateNotificationSilenceErrors, ThrowOnError>({
@@ -1105,9 +1100,9 @@ export const createNotificationSilence = <ThrowOnError extends boolean = false>(
 });
 
 /**
- * One silence
+ * Get a silence
  *
- * With who wanted it, and how many events it held back.
+ * Returns it with its creator and the number of events that it held back.
  */
 export const getNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<GetNotificationSilenceData, ThrowOnError>) => (options.client ?? client).get<GetNotificationSilenceResponses, GetNotificationSilenceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1118,7 +1113,9 @@ export const getNotificationSilence = <ThrowOnError extends boolean = false>(opt
 /**
  * End a silence early
  *
- * It stays listed, with who ended it. One that has ended is 409.
+ * The silence stays listed, with the user who ended it. One that has ended is answered with
+ * 409.
+ *
  */
 export const endNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<EndNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<EndNotificationSilenceResponses, EndNotificationSilenceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1127,10 +1124,11 @@ export const endNotificationSilence = <ThrowOnError extends boolean = false>(opt
 });
 
 /**
- * What was sent
+ * List deliveries
  *
- * The outbox and its log: what waits, what was delivered and what failed, newest first. What
- * is over is kept for 30 days, unless the server's settings say otherwise.
+ * Returns the outbox and its log, newest first: what waits, what was delivered and what
+ * failed. Finished deliveries are kept for 30 days, unless the server's settings say
+ * otherwise.
  *
  */
 export const listNotificationDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationDeliveriesResponses, ListNotificationDeliveriesErrors, ThrowOnError>({
@@ -1140,9 +1138,9 @@ export const listNotificationDeliveries = <ThrowOnError extends boolean = false>
 });
 
 /**
- * One delivery
+ * Get a delivery
  *
- * With the events in it, the first 100.
+ * Returns it with its first 100 events.
  */
 export const getNotificationDelivery = <ThrowOnError extends boolean = false>(options: Options<GetNotificationDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetNotificationDeliveryResponses, GetNotificationDeliveryErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1151,7 +1149,7 @@ export const getNotificationDelivery = <ThrowOnError extends boolean = false>(op
 });
 
 /**
- * Live alarm events
+ * Open a WebSocket for alarm events
  *
  * As `/ws`, subscribed to `alarms` from now on. To resume, use `/ws` and subscribe with
  * `resume`.
@@ -1168,9 +1166,9 @@ export const openAlarmWebSocket = <ThrowOnError extends boolean = false>(options
 });
 
 /**
- * A ticket for one WebSocket
+ * Create a WebSocket ticket
  *
- * Good for one connection within 30 s, in the session of the access token.
+ * Valid for one connection within 30 s, in the login session of the access token.
  */
 export const createWebSocketTicket = <ThrowOnError extends boolean = false>(options?: Options<CreateWebSocketTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateWebSocketTicketResponses, CreateWebSocketTicketErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -1179,61 +1177,62 @@ export const createWebSocketTicket = <ThrowOnError extends boolean = false>(opti
 });
 
 /**
- * State of the service and what it depends on
+ * Get the health of the service
  *
- * Answers 503 when something it cannot work without is down.
+ * Answered with 503 when a dependency that the service needs is down.
  */
 export const getHealth = <ThrowOnError extends boolean = false>(options?: Options<GetHealthData, ThrowOnError>) => (options?.client ?? client).get<GetHealthResponses, GetHealthErrors, ThrowOnError>({ url: '/health', ...options });
 
 /**
- * Is the process alive
+ * Check liveness
  *
- * Answers 200 as long as the process answers. Restart it when this fails.
+ * Answered with 200 as long as the process answers. Restart the process when this fails.
+ *
  */
 export const getLiveness = <ThrowOnError extends boolean = false>(options?: Options<GetLivenessData, ThrowOnError>) => (options?.client ?? client).get<GetLivenessResponses, GetLivenessErrors, ThrowOnError>({ url: '/health/live', ...options });
 
 /**
- * Can it take work
+ * Check readiness
  *
- * Answers 503 while it starts or stops and while the database does not answer. Send it no
- * traffic then.
+ * Answered with 503 while the service starts or stops and while the database does not answer.
+ * Send it no requests then.
  *
  */
 export const getReadiness = <ThrowOnError extends boolean = false>(options?: Options<GetReadinessData, ThrowOnError>) => (options?.client ?? client).get<GetReadinessResponses, GetReadinessErrors, ThrowOnError>({ url: '/health/ready', ...options });
 
 /**
- * Metrics for Prometheus
+ * Get metrics for Prometheus
  *
- * Counts and durations only. Refusals are counted by reason and gateway: a gateway stands
- * there by its id, and only the first 100 of which anything was refused since the start; the
- * others are `other`, those that are not registered `none`. There are no names of users,
- * gateways or sensors. It asks for no login, so keep it inside your network all the same.
+ * Returns counts and durations only. Rejections are counted by reason and gateway: a gateway
+ * is identified by its id, and only the first 100 with rejections since the start have a label
+ * of their own; others are `other`, unregistered ones `none`. There are no names of users,
+ * gateways or sensors. No login is required, so do not expose this address to the public.
  *
- * Among them are `http_requests_total` and `http_request_duration_seconds` (labels
- * `operation`, `method`, `endpoint` as the path of this contract, and of the former `status`;
- * all but `status` are `none` for what is not in the contract) and
+ * Among the metrics are `http_requests_total` and `http_request_duration_seconds` (labels
+ * `operation`, `method`, `endpoint` as the path in this contract, and for the former `status`;
+ * all but `status` are `none` for requests outside of the contract) and
  * `websocket_connections_active`.
  *
  */
 export const getMetrics = <ThrowOnError extends boolean = false>(options?: Options<GetMetricsData, ThrowOnError>) => (options?.client ?? client).get<GetMetricsResponses, GetMetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
 
 /**
- * What runs here
+ * Get the version
  *
- * Version and origin of the program.
+ * Returns version and origin of the program.
  */
 export const getVersion = <ThrowOnError extends boolean = false>(options?: Options<GetVersionData, ThrowOnError>) => (options?.client ?? client).get<GetVersionResponses, GetVersionErrors, ThrowOnError>({ url: '/version', ...options });
 
 /**
- * This document
+ * Get this document as JSON
  *
- * As JSON, for generators and documentation pages.
+ * For generators and documentation pages.
  */
 export const getOpenApi = <ThrowOnError extends boolean = false>(options?: Options<GetOpenApiData, ThrowOnError>) => (options?.client ?? client).get<GetOpenApiResponses, GetOpenApiErrors, ThrowOnError>({ url: '/openapi.json', ...options });
 
 /**
- * Where to begin
+ * Redirect to the documentation
  *
- * Leads to `/docs`.
+ * Redirects to `/docs`.
  */
 export const getRoot = <ThrowOnError extends boolean = false>(options?: Options<GetRootData, ThrowOnError>) => (options?.client ?? client).get<GetRootResponses, GetRootErrors, ThrowOnError>({ url: '/', ...options });

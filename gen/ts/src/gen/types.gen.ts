@@ -5,54 +5,54 @@ export type ClientOptions = {
 };
 
 /**
- * An id given by the server.
+ * Identifier that the server assigned.
  */
 export type Id = number;
 
 /**
  * Name of a gateway or sensor in MQTT topics, such as `press-line-1`, an IMEI
- * (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). Digits alone have to be 11 or
- * more, so that a key is never taken for an id, which has 10 at most.
+ * (`356938035643809`) or a MAC address (`00:1b:44:11:3a:b7`). A key of digits alone needs at
+ * least 11 of them, so that it cannot be mistaken for an id, which has at most 10.
  *
  */
 export type Key = string;
 
 /**
- * A name for people.
+ * Display name.
  */
 export type Name = string;
 
 /**
- * Where it stands.
+ * Where the gateway or sensor is installed.
  */
 export type Location = string;
 
 /**
- * What is measured, such as temperature, humidity or pressure.
+ * Measured quantity, such as temperature, humidity or pressure.
  */
 export type SensorType = string;
 
 /**
- * Unit of the values, best as a UCUM code.
+ * Unit of the values, preferably as a UCUM code.
  */
 export type Unit = string;
 
 /**
- * Free labels, up to 16,384 bytes of JSON.
+ * Free key-value labels, at most 16,384 bytes of JSON.
  */
 export type Tags = {
     [key: string]: string;
 };
 
 /**
- * Further data of the gateway, up to 16,384 bytes of JSON.
+ * Additional data of the gateway, at most 16,384 bytes of JSON.
  */
 export type Metadata = {
     [key: string]: unknown;
 };
 
 /**
- * What a user may do; each role includes the ones before it.
+ * Role of a user; each role includes the ones before it.
  */
 export const Role = {
     VIEWER: 'viewer',
@@ -62,12 +62,12 @@ export const Role = {
 } as const;
 
 /**
- * What a user may do; each role includes the ones before it.
+ * Role of a user; each role includes the ones before it.
  */
 export type Role = typeof Role[keyof typeof Role];
 
 /**
- * How far a value can be trusted, as in OPC UA.
+ * Quality of a value, after OPC UA.
  */
 export const Quality = {
     GOOD: 'good',
@@ -76,13 +76,12 @@ export const Quality = {
 } as const;
 
 /**
- * How far a value can be trusted, as in OPC UA.
+ * Quality of a value, after OPC UA.
  */
 export type Quality = typeof Quality[keyof typeof Quality];
 
 /**
- * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
- * server.
+ * Presence of the gateway: `unknown` until it is first seen and after a restart of the server.
  *
  */
 export const GatewayStatus = {
@@ -92,52 +91,93 @@ export const GatewayStatus = {
 } as const;
 
 /**
- * Whether the gateway is connected; `unknown` until it is seen, and after a restart of the
- * server.
+ * Presence of the gateway: `unknown` until it is first seen and after a restart of the server.
  *
  */
 export type GatewayStatus = typeof GatewayStatus[keyof typeof GatewayStatus];
 
+/**
+ * Username and password.
+ */
 export type LoginRequest = {
+    /**
+     * Login name.
+     */
     username: string;
+    /**
+     * Password.
+     */
     password: string;
 };
 
 /**
- * OAuth2 password grant (RFC 6749 section 4.3). All but username and password is accepted and
- * not used.
+ * OAuth2 password grant (RFC 6749 section 4.3). Members other than `username` and `password`
+ * are accepted and ignored.
  *
  */
 export type LoginForm = {
     /**
-     * Empty is `password`, as forms of documentation pages send it.
+     * Grant type; an empty one, as documentation pages send it, is `password`.
      */
     grant_type?: 'password' | '';
+    /**
+     * Login name.
+     */
     username: string;
+    /**
+     * Password.
+     */
     password: string;
+    /**
+     * Ignored.
+     */
     scope?: string;
+    /**
+     * Ignored.
+     */
     client_id?: string;
+    /**
+     * Ignored.
+     */
     client_secret?: string;
 };
 
+/**
+ * The refresh token to exchange.
+ */
 export type RefreshRequest = {
+    /**
+     * The refresh token.
+     */
     refresh_token: string;
 };
 
+/**
+ * The current and the new password.
+ */
 export type PasswordChangeRequest = {
+    /**
+     * The current password.
+     */
     current_password: string;
     new_password: NewPassword;
 };
 
+/**
+ * An access token and the refresh token for the next one.
+ */
 export type Tokens = {
     /**
-     * A JWT, for `Authorization: Bearer`.
+     * A JWT, sent as `Authorization: Bearer …`.
      */
     access_token: string;
     /**
-     * Opaque, good for one `POST /api/auth/refresh`.
+     * An opaque token that `POST /api/auth/refresh` accepts once.
      */
     refresh_token: string;
+    /**
+     * Always `bearer`.
+     */
     token_type: 'bearer';
     /**
      * Seconds until the access token expires.
@@ -145,89 +185,130 @@ export type Tokens = {
     expires_in: number;
 };
 
+/**
+ * A person or program that may log in.
+ */
 export type User = {
     id: Id;
+    /**
+     * Login name.
+     */
     username: string;
+    /**
+     * E-mail address.
+     */
     email: string;
     role: Role;
+    /**
+     * Whether the user may log in.
+     */
     is_active: boolean;
     /**
-     * True for the role admin.
+     * True for the role `admin`.
      */
     is_superuser: boolean;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
 };
 
 /**
- * What the user logs in as; upper and lower case differ.
+ * Login name; case-sensitive.
  */
 export type Username = string;
 
+/**
+ * E-mail address of the user.
+ */
 export type Email = string;
 
+/**
+ * A password of 10 to 256 characters.
+ */
 export type NewPassword = string;
 
+/**
+ * A user to create.
+ */
 export type UserCreate = {
     username: Username;
     email: Email;
     role: Role;
     password: NewPassword;
     /**
-     * False refuses logins.
+     * Whether the user may log in.
      */
     is_active?: boolean;
 };
 
+/**
+ * Changes of a user; members that are absent keep their value.
+ */
 export type UserUpdate = {
     username?: Username;
     email?: Email;
     role?: Role;
     password?: NewPassword;
+    /**
+     * Whether the user may log in.
+     */
     is_active?: boolean;
 };
 
+/**
+ * What was deleted, or would be with `dry_run`.
+ */
 export type UserDeletionResult = {
     /**
      * True when nothing was changed.
      */
     dry_run: boolean;
     /**
-     * How many logins that had not ended.
+     * Number of login sessions that had not ended.
      */
     sessions: number;
 };
 
+/**
+ * A device or program that publishes readings.
+ */
 export type Gateway = {
     id: Id;
     key: Key;
     name: Name;
     location: Location;
     /**
-     * False refuses its connections and messages, and suppresses the alarms that look at its
-     * sensors.
+     * When false, the connections and messages of the gateway are refused and alarms on its
+     * sensors are suppressed.
      *
      */
     is_active: boolean;
     /**
-     * True of the server's own gateway, `oei-ms`: its sensors are what the server watches of
-     * itself and of the other gateways. Nobody else publishes for it, and it cannot be
-     * deleted.
+     * True for the server's own gateway, `oei-ms`, whose sensors monitor the server and the
+     * other gateways. No other client publishes for it, and it cannot be deleted.
      *
      */
     is_system: boolean;
     status: GatewayStatus;
     /**
-     * When it last sent anything, within 5 s; null if never.
+     * When the gateway last sent anything, exact to 5 seconds; null if never.
      */
     last_seen_at: string | null;
     /**
-     * Its clock minus ours, from the timestamp of its last `online` status message that was
-     * neither a will nor retained; null if unknown.
+     * The gateway's clock minus the server's, in milliseconds, from the timestamp of its last
+     * `online` status message that was neither a will nor retained; null if unknown.
      *
      */
     clock_skew_ms: number | null;
     metadata: Metadata;
+    /**
+     * When it was created.
+     */
     created_at: string;
     /**
      * When its description was last changed.
@@ -235,36 +316,57 @@ export type Gateway = {
     updated_at: string;
 };
 
+/**
+ * A gateway to create.
+ */
 export type GatewayCreate = {
     key?: Key;
     name: Name;
     location?: Location;
+    /**
+     * Whether it is in use.
+     */
     is_active?: boolean;
     metadata?: Metadata;
 };
 
+/**
+ * Changes of a gateway; members that are absent keep their value.
+ */
 export type GatewayUpdate = {
     key?: Key;
     name?: Name;
     location?: Location;
+    /**
+     * Whether it is in use.
+     */
     is_active?: boolean;
     metadata?: Metadata;
 };
 
+/**
+ * A secret of a gateway, without the secret itself.
+ */
 export type Credential = {
     id: Id;
+    /**
+     * When it was created.
+     */
     created_at: string;
     /**
-     * When a connection was last made with it.
+     * When a connection was last opened with it; null if never.
      */
     last_used_at: string | null;
 };
 
+/**
+ * A new credential with its secret.
+ */
 export type CredentialWithSecret = {
     id: Id;
     /**
-     * MQTT client id: the gateway's key, or the key, a colon and whatever tells its
-     * connections apart.
+     * MQTT client id: the gateway's key, optionally followed by a colon and a suffix that
+     * tells its connections apart.
      *
      */
     client_id: string;
@@ -273,62 +375,74 @@ export type CredentialWithSecret = {
      */
     username: string;
     /**
-     * MQTT password, 256 random bits. It is not shown again.
+     * MQTT password of 256 random bits. It is not shown again.
      */
     secret: string;
+    /**
+     * When it was created.
+     */
     created_at: string;
     /**
-     * The credential that this one pushed out, if any.
+     * Id of the oldest credential, which this one revoked; null if none.
      */
     revoked_id: number | null;
 };
 
+/**
+ * What was deleted, or would be with `dry_run`.
+ */
 export type DeletionResult = {
     /**
      * True when nothing was changed.
      */
     dry_run: boolean;
     /**
-     * How many gateways.
+     * Number of gateways.
      */
     gateways: number;
     /**
-     * How many sensors.
+     * Number of sensors.
      */
     sensors: number;
     /**
-     * How many alarms.
+     * Number of alarms.
      */
     alarms: number;
     /**
-     * Time of the oldest reading that goes; null if there is none.
+     * Timestamp of the oldest of these readings; null when there are none.
      */
     first_reading_at: string | null;
     /**
-     * Time of the newest.
+     * Timestamp of the newest of these readings; null when there are none.
      */
     last_reading_at: string | null;
 };
 
+/**
+ * Which readings were deleted, or would be with `dry_run`.
+ */
 export type ReadingsDeletionResult = {
     /**
      * True when nothing was changed.
      */
     dry_run: boolean;
     /**
-     * How many readings.
+     * Number of readings.
      */
     readings: number;
     /**
-     * Time of the oldest that goes; null if there is none.
+     * Timestamp of the oldest of these readings; null when there are none.
      */
     first_reading_at: string | null;
     /**
-     * Time of the newest.
+     * Timestamp of the newest of these readings; null when there are none.
      */
     last_reading_at: string | null;
 };
 
+/**
+ * A measured quantity of a gateway.
+ */
 export type Sensor = {
     id: Id;
     key: Key;
@@ -337,32 +451,44 @@ export type Sensor = {
     unit: Unit;
     gateway_id: Id;
     /**
-     * Of a sensor of the server's own: the gateway that it watches, whose its alarms are too;
-     * else null.
+     * For a sensor of the server's own gateway: the gateway that it monitors, to which its
+     * alarms belong as well; null for other sensors.
      *
      */
     about_gateway_id: number | null;
     location: Location;
     /**
-     * False refuses its readings and suppresses the alarms that look at it.
+     * When false, readings of the sensor are rejected and alarms on it are suppressed.
+     *
      */
     is_active: boolean;
     /**
-     * Lower end of its measuring range; a good value below it is stored as uncertain.
+     * Lower end of the measuring range, in `unit`; a good value below it is stored as
+     * uncertain. Null is none.
      *
      */
     min_value: number | null;
     /**
-     * Upper end of its measuring range; a good value above it is stored as uncertain.
+     * Upper end of the measuring range, in `unit`; a good value above it is stored as
+     * uncertain. Null is none.
      *
      */
     max_value: number | null;
     retention_days: RetentionDays;
     tags: Tags;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
 };
 
+/**
+ * A sensor to create.
+ */
 export type SensorCreate = {
     key?: Key;
     name: Name;
@@ -370,96 +496,133 @@ export type SensorCreate = {
     unit?: Unit;
     gateway_id: Id;
     location?: Location;
+    /**
+     * Whether it is in use.
+     */
     is_active?: boolean;
+    /**
+     * Lower end of the measuring range, in `unit`; a good value below it is stored as
+     * uncertain. Null is none.
+     *
+     */
     min_value?: number | null;
+    /**
+     * Upper end of the measuring range, in `unit`; a good value above it is stored as
+     * uncertain. Null is none.
+     *
+     */
     max_value?: number | null;
     retention_days?: RetentionDays;
     tags?: Tags;
 };
 
+/**
+ * Changes of a sensor; members that are absent keep their value.
+ */
 export type SensorUpdate = {
     key?: Key;
     name?: Name;
     type?: SensorType;
     unit?: Unit;
     location?: Location;
+    /**
+     * Whether it is in use.
+     */
     is_active?: boolean;
+    /**
+     * Lower end of the measuring range, in `unit`; a good value below it is stored as
+     * uncertain. Null is none.
+     *
+     */
     min_value?: number | null;
+    /**
+     * Upper end of the measuring range, in `unit`; a good value above it is stored as
+     * uncertain. Null is none.
+     *
+     */
     max_value?: number | null;
     retention_days?: RetentionDays;
     tags?: Tags;
 };
 
 /**
- * For how many days its readings are kept; 0 is for ever, and null what the server's settings
- * say. Older ones are refused. Those that are stored go, with what they amount to, when their
- * partition is older as a whole: a day later, or an eighth of this time if that is longer; see
- * `GET /api/data/retention`.
+ * Days for which readings of the sensor are kept; 0 is forever and null is the default of the
+ * server's settings. Older readings are rejected as `too_old`. Stored readings and their
+ * rollups are removed once their whole partition is expired: at most a day later, or an eighth
+ * of the retention if that is longer; see `GET /api/data/retention`.
  *
  */
 export type RetentionDays = number | null;
 
 /**
- * A partition, or a part of a long one, from which readings will go.
+ * A partition, or part of a long one, whose readings retention will remove.
  */
 export type ExpiringPartition = {
     /**
-     * Its name in the database.
+     * Name of the table.
      */
     partition: string;
     /**
-     * Readings from this instant on go.
+     * Start of the range whose readings are removed.
      */
     start: string;
     /**
-     * And before this one.
+     * End of that range, not included.
      */
     end: string;
     /**
-     * Whether all of it goes. Otherwise the readings of `sensors` are deleted and those of
-     * others stay.
+     * True when the whole partition is dropped. Otherwise the readings of `sensors` are
+     * deleted and others stay.
      *
      */
     is_dropped: boolean;
     /**
-     * How many readings go; an estimate. Null when there are no rollups to tell.
+     * Estimated number of readings that will be removed; null when there are no rollups to
+     * count by.
+     *
      */
     readings: number | null;
     /**
-     * Their room on disk, exact for a whole partition, else an estimate. What is deleted makes
-     * room for others and does not shrink the disk's use.
+     * Size on disk of these readings in bytes, exact for a whole partition and estimated
+     * otherwise. Deleted readings make room for new ones but do not shrink the files.
      *
      */
     bytes: number | null;
     /**
-     * Those whose readings go, in order of id.
+     * The sensors whose readings will be removed, in order of id.
      */
     sensors: Array<ExpiringSensor>;
 };
 
+/**
+ * A sensor whose readings in a partition will be removed.
+ */
 export type ExpiringSensor = {
     sensor_id: Id;
     /**
-     * For how long its readings are kept, by its own `retention_days` or by default.
+     * Retention of the sensor in seconds, by its own `retention_days` or the server's default.
      *
      */
     retention_seconds: number;
     /**
-     * How many go, from the rollups: late ones of the last minute may not be counted. Null
-     * when there are none.
+     * Number of readings, counted by rollups: late readings of the last minute may be missing.
+     * Null without rollups.
      *
      */
     readings: number | null;
 };
 
+/**
+ * A stored value of a sensor at an instant.
+ */
 export type Reading = {
     sensor_id: Id;
     /**
-     * When it was measured, by the device's clock.
+     * When the value was measured, by the gateway's clock.
      */
     timestamp: string;
     /**
-     * In the sensor's unit; null when the device had none.
+     * Value in the sensor's unit; null when the gateway had none.
      */
     value: number | null;
     quality: Quality;
@@ -477,7 +640,7 @@ export const SortOrder = { ASC: 'asc', DESC: 'desc' } as const;
 export type SortOrder = typeof SortOrder[keyof typeof SortOrder];
 
 /**
- * Format of an exported file.
+ * File format of an export.
  */
 export const ExportFormat = {
     CSV: 'csv',
@@ -486,22 +649,22 @@ export const ExportFormat = {
 } as const;
 
 /**
- * Format of an exported file.
+ * File format of an export.
  */
 export type ExportFormat = typeof ExportFormat[keyof typeof ExportFormat];
 
 /**
- * What is added to each item of an answer.
+ * Member to add to each item of an answer.
  */
 export const IncludedMember = { SENSOR: 'sensor' } as const;
 
 /**
- * What is added to each item of an answer.
+ * Member to add to each item of an answer.
  */
 export type IncludedMember = typeof IncludedMember[keyof typeof IncludedMember];
 
 /**
- * With `include=sensor`, the sensor's key, name and unit.
+ * Key, name and unit of a sensor; present with `include=sensor`.
  */
 export type SensorSummary = {
     /**
@@ -522,38 +685,41 @@ export type SensorSummary = {
     unit: string;
 };
 
+/**
+ * The newest reading of a sensor, with its age.
+ */
 export type LatestReading = {
     sensor_id: Id;
     gateway_id: Id;
     /**
-     * When it was measured, by the device's clock.
+     * When the value was measured, by the gateway's clock.
      */
     timestamp: string;
     /**
-     * In the sensor's unit; null when the device had none.
+     * Value in the sensor's unit; null when the gateway had none.
      */
     value: number | null;
     quality: Quality;
     status_code?: StatusCode;
     sensor?: SensorSummary;
     /**
-     * When it arrived here.
+     * When the server received it.
      */
     received_at: string;
     /**
-     * From its effective time, the earlier of `timestamp` and `received_at`, to now by the
-     * server's clock.
+     * Seconds from the effective time, the earlier of `timestamp` and `received_at`, to now by
+     * the server's clock.
      *
      */
     age_seconds: number;
     /**
-     * Whether it is older than `stale_after`.
+     * True when it is older than `stale_after_seconds`.
      */
     is_stale: boolean;
 };
 
 /**
- * Width of a bucket; a week is the ISO week, and `1mo` the month.
+ * Width of a bucket; `1w` is an ISO week and `1mo` a calendar month.
  */
 export const Interval = {
     '1S': '1s',
@@ -581,12 +747,12 @@ export const Interval = {
 } as const;
 
 /**
- * Width of a bucket; a week is the ISO week, and `1mo` the month.
+ * Width of a bucket; `1w` is an ISO week and `1mo` a calendar month.
  */
 export type Interval = typeof Interval[keyof typeof Interval];
 
 /**
- * What readings of a bucket amount to.
+ * Aggregate of the readings of a bucket.
  */
 export const Aggregate = {
     AVG: 'avg',
@@ -603,13 +769,13 @@ export const Aggregate = {
 } as const;
 
 /**
- * What readings of a bucket amount to.
+ * Aggregate of the readings of a bucket.
  */
 export type Aggregate = typeof Aggregate[keyof typeof Aggregate];
 
 /**
- * What the answer was computed from: the readings, or rollups of minutes or hours of them,
- * with readings where no rollup is whole yet; the figures are the same.
+ * What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+ * readings where no rollup is complete. The figures are the same.
  *
  */
 export const DataSource = {
@@ -619,37 +785,52 @@ export const DataSource = {
 } as const;
 
 /**
- * What the answer was computed from: the readings, or rollups of minutes or hours of them,
- * with readings where no rollup is whole yet; the figures are the same.
+ * What the answer was computed from: readings (`raw`), or rollups of minutes or hours, with
+ * readings where no rollup is complete. The figures are the same.
  *
  */
 export type DataSource = typeof DataSource[keyof typeof DataSource];
 
 /**
- * The part of the range that is answered for.
+ * The part of the requested range that the answer covers.
  */
 export type Coverage = {
+    /**
+     * Start of the range.
+     */
     start: string;
+    /**
+     * End of the range, not included.
+     */
     end: string;
 };
 
+/**
+ * Aggregates of sensors in buckets.
+ */
 export type History = {
     source: DataSource;
     interval: Interval;
+    /**
+     * Time zone of the buckets.
+     */
     timezone: string;
     coverage: Coverage;
     /**
-     * The `start` to go on with; null when the range is covered.
+     * The `start` with which to continue; null when the range is covered.
      */
     next: string | null;
     /**
-     * One for each sensor asked for, in order of id.
+     * One series per sensor asked for, in order of id.
      */
     series: Array<HistorySeries>;
 };
 
 /**
- * What stands in buckets without readings.
+ * What stands in a bucket without readings: `none` omits the bucket, `null` has no values,
+ * `previous` repeats the values of the bucket before, `linear` interpolates between the
+ * neighbours. `count` is then 0 and `percent_good` null.
+ *
  */
 export const HistoryFill = {
     NONE: 'none',
@@ -659,30 +840,43 @@ export const HistoryFill = {
 } as const;
 
 /**
- * What stands in buckets without readings.
+ * What stands in a bucket without readings: `none` omits the bucket, `null` has no values,
+ * `previous` repeats the values of the bucket before, `linear` interpolates between the
+ * neighbours. `count` is then 0 and `percent_good` null.
+ *
  */
 export type HistoryFill = typeof HistoryFill[keyof typeof HistoryFill];
 
 /**
- * Objects in rows, or one list per member (columns).
+ * `rows` has one object per bucket in `points`; `columns` has one list per member, which is
+ * smaller.
+ *
  */
 export const SeriesFormat = { ROWS: 'rows', COLUMNS: 'columns' } as const;
 
 /**
- * Objects in rows, or one list per member (columns).
+ * `rows` has one object per bucket in `points`; `columns` has one list per member, which is
+ * smaller.
+ *
  */
 export type SeriesFormat = typeof SeriesFormat[keyof typeof SeriesFormat];
 
+/**
+ * The buckets of one sensor, in `points` or `columns`, as `format` asks.
+ */
 export type HistorySeries = {
     sensor_id: Id;
     sensor?: SensorSummary;
     /**
-     * With `format=rows`, in order of time.
+     * The buckets in order of time; present with `format=rows`.
      */
     points?: Array<HistoryPoint>;
     columns?: HistoryColumns;
 };
 
+/**
+ * Readings chosen to draw like all readings of the range.
+ */
 export type DownsampledReadings = {
     source: DataSource;
     method: DownsamplingMethod;
@@ -692,6 +886,9 @@ export type DownsampledReadings = {
     series: Array<DownsampledSeries>;
 };
 
+/**
+ * The chosen readings of one sensor.
+ */
 export type DownsampledSeries = {
     sensor_id: Id;
     sensor?: SensorSummary;
@@ -702,244 +899,401 @@ export type DownsampledSeries = {
 };
 
 /**
- * How readings are chosen that draw like all of them.
+ * `minmax` chooses the extremes of equal spans; `lttb` chooses those of them that span the
+ * largest triangles.
+ *
  */
 export const DownsamplingMethod = { MINMAX: 'minmax', LTTB: 'lttb' } as const;
 
 /**
- * How readings are chosen that draw like all of them.
+ * `minmax` chooses the extremes of equal spans; `lttb` chooses those of them that span the
+ * largest triangles.
+ *
  */
 export type DownsamplingMethod = typeof DownsamplingMethod[keyof typeof DownsamplingMethod];
 
+/**
+ * A chosen reading.
+ */
 export type DownsampledReading = {
     /**
-     * When it was measured, by the gateway's clock.
+     * When the value was measured, by the gateway's clock.
      */
     timestamp: string;
     /**
-     * Value in the sensor's unit.
+     * Value in the sensor's unit; null when there is none.
      */
     value: number;
     quality: Quality;
 };
 
 /**
- * A bucket, with what was asked for.
+ * A bucket, with the aggregates that were asked for.
  */
 export type HistoryPoint = {
+    /**
+     * Start of the bucket.
+     */
     start: string;
+    /**
+     * End of the bucket, not included.
+     */
     end: string;
+    /**
+     * Mean of the values.
+     */
     avg?: number | null;
+    /**
+     * Smallest value.
+     */
     min?: number | null;
+    /**
+     * Largest value.
+     */
     max?: number | null;
+    /**
+     * Sum of the values.
+     */
     sum?: number | null;
+    /**
+     * Number of readings of any quality.
+     */
     count?: number | null;
+    /**
+     * Oldest value.
+     */
     first?: number | null;
+    /**
+     * Newest value.
+     */
     last?: number | null;
+    /**
+     * Sample standard deviation; null with fewer than two values.
+     */
     stddev?: number | null;
+    /**
+     * `last` minus `first`.
+     */
     delta?: number | null;
+    /**
+     * Mean weighted by how long each value held.
+     */
     time_weighted_avg?: number | null;
+    /**
+     * Percentage of readings of good quality, 0 to 100.
+     */
     percent_good?: number | null;
 };
 
 /**
- * With `format=columns`, the members of the points, each a list of the same length.
+ * The members of the buckets as lists of equal length; present with `format=columns`.
+ *
  */
 export type HistoryColumns = {
+    /**
+     * Start of each bucket.
+     */
     start: Array<string>;
+    /**
+     * End of each bucket, not included.
+     */
     end: Array<string>;
+    /**
+     * Mean of the values, per bucket.
+     */
     avg?: Array<number | null>;
+    /**
+     * Smallest value, per bucket.
+     */
     min?: Array<number | null>;
+    /**
+     * Largest value, per bucket.
+     */
     max?: Array<number | null>;
+    /**
+     * Sum of the values, per bucket.
+     */
     sum?: Array<number | null>;
+    /**
+     * Number of readings of any quality, per bucket.
+     */
     count?: Array<number | null>;
+    /**
+     * Oldest value, per bucket.
+     */
     first?: Array<number | null>;
+    /**
+     * Newest value, per bucket.
+     */
     last?: Array<number | null>;
+    /**
+     * Sample standard deviation, per bucket; null with fewer than two values.
+     */
     stddev?: Array<number | null>;
+    /**
+     * `last` minus `first`, per bucket.
+     */
     delta?: Array<number | null>;
+    /**
+     * Mean weighted by how long each value held, per bucket.
+     */
     time_weighted_avg?: Array<number | null>;
+    /**
+     * Percentage of readings of good quality, 0 to 100, per bucket.
+     */
     percent_good?: Array<number | null>;
 };
 
+/**
+ * Statistics of sensors over a range.
+ */
 export type Statistics = {
     source: DataSource;
     /**
-     * Null means the whole range.
+     * Width of the intervals; null means the whole range.
      */
     interval: string | null;
+    /**
+     * Time zone of the intervals.
+     */
     timezone: string;
     /**
-     * From all values, or from sketches of them.
+     * `exact` is computed from all values, `sketch` from sketches of hours.
      */
     percentile_method: 'exact' | 'sketch';
     /**
-     * How much of itself each of the two values may be off between which a percentile lies; 0
-     * when they are exact.
+     * Relative error of the two values between which a percentile lies; 0 when exact.
      *
      */
     percentile_error: number;
     /**
-     * One for each sensor asked for, in order of id.
+     * One series per sensor asked for, in order of id.
      */
     series: Array<SensorStatistics>;
 };
 
+/**
+ * Statistics of one sensor.
+ */
 export type SensorStatistics = {
     sensor_id: Id;
     /**
-     * In order of time, those with readings.
+     * The intervals that have readings, in order of time.
      */
     intervals: Array<IntervalStatistics>;
 };
 
+/**
+ * Statistics of one interval, or of the whole range.
+ */
 export type IntervalStatistics = {
+    /**
+     * Start of the interval.
+     */
     start: string;
+    /**
+     * End of the interval, not included.
+     */
     end: string;
     /**
-     * All readings.
+     * Number of readings of any quality.
      */
     count: number;
     /**
-     * Those of good or uncertain quality with a value; the figures are of these.
+     * Number of readings with a value and of good or uncertain quality; the other figures are
+     * about these.
+     *
      */
     usable: number;
+    /**
+     * Smallest value.
+     */
     min: number | null;
+    /**
+     * Largest value.
+     */
     max: number | null;
+    /**
+     * Sum of the values.
+     */
     sum: number | null;
+    /**
+     * Mean of the values.
+     */
     avg: number | null;
+    /**
+     * Mean weighted by how long each value held.
+     */
     time_weighted_avg: number | null;
+    /**
+     * Sample standard deviation; null with fewer than two values.
+     */
     stddev: number | null;
+    /**
+     * `last` minus `first`.
+     */
     delta: number | null;
     percentiles: Percentiles;
     first: TimedValue;
     last: TimedValue;
+    /**
+     * Percentage of readings of good quality, 0 to 100.
+     */
     percent_good: number;
     /**
-     * Pauses longer than `gap_seconds`.
+     * Number of gaps longer than `gap_seconds`.
      */
     gaps: number;
     /**
-     * The longest of them; 0 if there is none.
+     * Length of the longest gap in seconds; 0 when there is none.
      */
     longest_gap_seconds: number;
     /**
-     * Readings a second of the part of the range that is in the interval.
+     * Readings per second, in the part of the range within the interval.
      */
     rate: number;
 };
 
 /**
- * By name, such as `p50`; empty without values.
+ * Values in the sensor's unit by percentile, such as `p50`; empty when there are no values.
+ *
  */
 export type Percentiles = {
     [key: string]: number;
 };
 
 /**
- * A value and when it was measured; null without values.
+ * A value and when it was measured; null when there are no values.
  */
 export type TimedValue = {
+    /**
+     * When the value was measured, by the gateway's clock.
+     */
     timestamp: string;
+    /**
+     * Value in the sensor's unit.
+     */
     value: number;
 } | null;
 
 /**
- * The OPC UA status code, when the device gave one or a check here set one.
+ * OPC UA status code that the gateway sent or that a check of the server set.
  */
 export type StatusCode = number;
 
+/**
+ * Readings to write.
+ */
 export type ReadingsWriteRequest = {
+    /**
+     * Between 1 and 5,000 readings.
+     */
     readings: Array<ReadingCreate>;
 };
 
 /**
- * A reading of the sensor `sensor_id`, or of the sensor that `gateway` and `sensor` name, as
- * topics of MQTT do; one of both is required. A member that looks like one of these under
+ * A reading of the sensor `sensor_id`, or of the sensor named by `gateway` and `sensor`, as in
+ * MQTT topics; exactly one of both is required. A member that looks like one of these under
  * another name, such as `ts` or `q`, is refused with the name to use.
  *
  */
 export type ReadingCreate = {
     /**
-     * The id of the sensor; not together with `gateway` and `sensor`.
+     * Id of the sensor; not together with `gateway` and `sensor`.
      */
     sensor_id?: number;
     /**
-     * The key or id of the gateway; together with `sensor`.
+     * Key or id of the gateway; together with `sensor`.
      */
     gateway?: string;
     /**
-     * The key or id of a sensor of the gateway; together with `gateway`.
+     * Key or id of a sensor of the gateway; together with `gateway`.
      */
     sensor?: string;
     /**
-     * When it was measured, as RFC 3339, cut to microseconds, or as whole milliseconds since
-     * 1970; absent means now.
+     * When the value was measured: RFC 3339, truncated to microseconds, or whole milliseconds
+     * since 1970. Absent means now.
      *
      */
     timestamp?: string | number;
     /**
-     * Null means the device had none; its quality is then bad.
+     * Value in the sensor's unit; null when there is none, with quality bad.
      */
     value: number | null;
     quality?: Quality;
     status_code?: StatusCode;
 };
 
+/**
+ * The outcome of each reading, and their counts.
+ */
 export type ReadingsWriteResult = {
     /**
-     * How many were stored.
+     * Number of readings stored.
      */
     stored: number;
     /**
-     * How many were there already.
+     * Number of readings that were stored before.
      */
     duplicates: number;
     /**
-     * How many found another value at their instant.
+     * Number of readings for whose instant another value is stored.
      */
     conflicts: number;
     /**
-     * How many were refused.
+     * Number of readings rejected.
      */
     rejected: number;
     /**
-     * One for each reading, in order.
+     * One outcome per reading, in their order.
      */
     results: Array<ReadingOutcome>;
 };
 
+/**
+ * The outcome of one reading.
+ */
 export type ReadingOutcome = {
+    /**
+     * The outcome.
+     */
     status: 'stored' | 'duplicate' | 'conflict' | 'rejected';
     reason?: RejectionReason;
     /**
-     * The same for people.
+     * The reason in words.
      */
     detail?: string;
 };
 
+/**
+ * A payload or sample that was rejected.
+ */
 export type Rejection = {
+    /**
+     * Identifier of the entry.
+     */
     id: number;
     /**
-     * Key of the gateway that sent it; when it is not registered what the topic says, which
-     * may be nothing.
+     * Key of the gateway that sent it; of an unregistered gateway the name in the topic, which
+     * may be empty.
      *
      */
     gateway: string;
     /**
-     * The gateway; null when it was not registered.
+     * Id of the gateway; null when it was not registered.
      */
     gateway_id: number | null;
     /**
-     * Its first 512 bytes, at most.
+     * First 512 bytes of the topic.
      */
     topic: string;
     reason: RejectionReason;
     /**
-     * The same for people, as said the last time.
+     * The reason in words, as of the last time.
      */
     detail: string;
     /**
-     * What was refused, the sample alone if its neighbours were not: its first 4 KiB, at most.
+     * First 4 KiB of what was rejected: the sample alone when its neighbours were accepted.
      *
      */
     payload: string;
@@ -948,17 +1302,17 @@ export type Rejection = {
      */
     payload_encoding: 'text' | 'base64';
     /**
-     * How many bytes there were.
+     * Size of the payload in bytes.
      */
     payload_size: number;
     /**
-     * It stands for different payloads, refused for one reason, that came too fast to keep
-     * each; payload and detail are of one of them.
+     * True when the entry stands for different payloads with one reason, which came too fast
+     * to keep each; `payload` and `detail` are those of one of them.
      *
      */
     folded: boolean;
     /**
-     * How often it came; of a folded entry how many refusals it stands for.
+     * How often it came; for a folded entry, how many rejections it stands for.
      */
     count: number;
     /**
@@ -972,13 +1326,26 @@ export type Rejection = {
 };
 
 /**
- * Why something is refused. Of the whole payload: not a topic for readings or status; not
- * strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
- * not registered, that is another gateway's, or that is not in use. Of a sample: its value,
- * timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
- * is stored for its instant; the alarms of its sensor take too many evaluations; the database
- * will not have it. Of a message that ended its connection to the embedded broker: `too_large`
- * over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+ * Why a payload or sample was rejected.
+ *
+ * | reason | meaning |
+ * |---|---|
+ * | `unknown_topic` | the topic carries neither readings nor a status |
+ * | `malformed` | the payload is not strict JSON of the known shape |
+ * | `too_large` | the packet was over the size limit; the beginning of the payload is recorded |
+ * | `unsupported_qos` | the message had QoS 2; it ended the connection |
+ * | `unknown_gateway`, `unknown_sensor` | no such gateway or sensor is registered |
+ * | `not_owner` | the sensor belongs to another gateway, or to the server |
+ * | `inactive` | the sensor or its gateway is not in use |
+ * | `invalid_sensor`, `invalid_timestamp` | the sample's sensor or timestamp cannot be read |
+ * | `invalid_value` | the value is not a finite number |
+ * | `invalid_quality` | the quality cannot be read, or contradicts the status code |
+ * | `future_timestamp` | the timestamp is over 5 minutes ahead of the server's clock |
+ * | `too_old` | it is older than the server accepts or the sensor keeps |
+ * | `expired` | the message expired before it could be stored |
+ * | `conflict` | another value is stored for the same instant |
+ * | `alarm_overload` | the sensor's alarms need too many evaluations |
+ * | `database_refused` | PostgreSQL refused the values |
  *
  */
 export const RejectionReason = {
@@ -1003,19 +1370,32 @@ export const RejectionReason = {
 } as const;
 
 /**
- * Why something is refused. Of the whole payload: not a topic for readings or status; not
- * strict JSON of the known shape; over the size. Of what it names: a gateway or sensor that is
- * not registered, that is another gateway's, or that is not in use. Of a sample: its value,
- * timestamp, quality or sensor cannot be read; it is too far ahead, or too old; another value
- * is stored for its instant; the alarms of its sensor take too many evaluations; the database
- * will not have it. Of a message that ended its connection to the embedded broker: `too_large`
- * over the packet size, of which the beginning is kept, and `unsupported_qos` at QoS 2.
+ * Why a payload or sample was rejected.
+ *
+ * | reason | meaning |
+ * |---|---|
+ * | `unknown_topic` | the topic carries neither readings nor a status |
+ * | `malformed` | the payload is not strict JSON of the known shape |
+ * | `too_large` | the packet was over the size limit; the beginning of the payload is recorded |
+ * | `unsupported_qos` | the message had QoS 2; it ended the connection |
+ * | `unknown_gateway`, `unknown_sensor` | no such gateway or sensor is registered |
+ * | `not_owner` | the sensor belongs to another gateway, or to the server |
+ * | `inactive` | the sensor or its gateway is not in use |
+ * | `invalid_sensor`, `invalid_timestamp` | the sample's sensor or timestamp cannot be read |
+ * | `invalid_value` | the value is not a finite number |
+ * | `invalid_quality` | the quality cannot be read, or contradicts the status code |
+ * | `future_timestamp` | the timestamp is over 5 minutes ahead of the server's clock |
+ * | `too_old` | it is older than the server accepts or the sensor keeps |
+ * | `expired` | the message expired before it could be stored |
+ * | `conflict` | another value is stored for the same instant |
+ * | `alarm_overload` | the sensor's alarms need too many evaluations |
+ * | `database_refused` | PostgreSQL refused the values |
  *
  */
 export type RejectionReason = typeof RejectionReason[keyof typeof RejectionReason];
 
 /**
- * How bad it is.
+ * Severity of an alarm, highest first.
  */
 export const Severity = {
     CRITICAL: 'critical',
@@ -1025,16 +1405,16 @@ export const Severity = {
 } as const;
 
 /**
- * How bad it is.
+ * Severity of an alarm, highest first.
  */
 export type Severity = typeof Severity[keyof typeof Severity];
 
 /**
- * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
- * outside of its schedule, or that rests, since one of its sensors or a gateway of these is
- * not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
- * `comment`. One that rests is not judged and no time of it runs; when all are in use again it
- * is judged on the current values, and `no_data` is counted from then.
+ * State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+ * outside of its schedule, or that is not in use because one of its sensors or a gateway of
+ * these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+ * says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+ * in use again it is evaluated on the current values, and `no_data` counts from then.
  *
  */
 export const AlarmState = {
@@ -1050,29 +1430,28 @@ export const AlarmState = {
 } as const;
 
 /**
- * The state of an alarm by ISA-18.2. `suppressed` is an alarm whose cause stands, that is
- * outside of its schedule, or that rests, since one of its sensors or a gateway of these is
- * not in use (`is_active` false): the events `suppressed` and `unsuppressed` say which in
- * `comment`. One that rests is not judged and no time of it runs; when all are in use again it
- * is judged on the current values, and `no_data` is counted from then.
+ * State of an alarm after ISA-18.2. `suppressed` is an alarm whose cause stands, that is
+ * outside of its schedule, or that is not in use because one of its sensors or a gateway of
+ * these has `is_active` false; the `comment` of the events `suppressed` and `unsuppressed`
+ * says which. An alarm that is not in use is not evaluated and its timers stop; when all are
+ * in use again it is evaluated on the current values, and `no_data` counts from then.
  *
  */
 export type AlarmState = typeof AlarmState[keyof typeof AlarmState];
 
 /**
- * A limit and the severity of the alarm beyond it; without one it is that of the rule.
- *
+ * A limit and the severity of the alarm beyond it.
  */
 export type AlarmLimit = {
     /**
-     * In the unit of the sensor.
+     * Limit in the unit of the sensor.
      */
     value: number;
     severity?: Severity;
 };
 
 /**
- * What it watches for.
+ * What is evaluated.
  */
 export const AlarmKind = {
     THRESHOLD: 'threshold',
@@ -1086,56 +1465,59 @@ export const AlarmKind = {
 } as const;
 
 /**
- * What it watches for.
+ * What is evaluated.
  */
 export type AlarmKind = typeof AlarmKind[keyof typeof AlarmKind];
 
 /**
- * Which way a change or a deviation counts; absent is both.
+ * Which direction counts; both when absent.
  */
 export const Direction = { UP: 'up', DOWN: 'down' } as const;
 
 /**
- * Which way a change or a deviation counts; absent is both.
+ * Which direction counts; both when absent.
  */
 export type Direction = typeof Direction[keyof typeof Direction];
 
 /**
- * What an alarm watches for. Each kind but `bad_quality` has a member of its own, which is
- * required by it and refused with any other:
+ * What an alarm evaluates. Each kind but `bad_quality` has settings of its own, which that
+ * kind requires and every other kind refuses:
  *
- * | kind | member | in breach while |
+ * | kind | settings | condition is true while |
  * |---|---|---|
- * | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low`; equal is no breach |
- * | `outside_range` | `range` | the value is below `low` or above `high`; equal is no breach |
+ * | `threshold` | `limits` | the value is above `high` or `high_high`, or below `low` or `low_low` |
+ * | `outside_range` | `range` | the value is below `low` or above `high` |
  * | `inside_range` | `range` | the value is from `low` to `high`, both included |
- * | `rate` | `rate` | the value moves by more than `limit` per `per` |
- * | `deviation` | `deviation` | the value is more than `limit` away from a setpoint or from another sensor |
- * | `no_data` | `no_data_after_ms` | no reading has come for so long |
+ * | `rate` | `rate` | the value changes by more than `limit` per `per` |
+ * | `deviation` | `deviation` | the value is more than `limit` from a setpoint or another sensor |
+ * | `no_data` | `no_data_after_ms` | no reading has arrived for that long |
  * | `bad_quality` | none | the newest reading is of bad quality |
  * | `expression` | `expression` | its text is true |
  *
- * **Which readings count.** Each stored reading of the rule's sensors is judged once, in order
- * of effective time. One that is not newer than the newest of its sensor is late and changes
- * nothing. A reading of bad quality, or of uncertain quality with `ignore_uncertain`, is not
- * compared: it neither raises nor clears, on-delay and `min_samples` go on as if it had not
- * come, an off-delay begins again, and it is not part of a rate. For `no_data` a reading of
- * any quality is a sign of life. For `bad_quality` a reading of uncertain quality does not
- * raise; it ends a breach only with `ignore_uncertain`.
+ * A value equal to a limit is not beyond it.
  *
- * **Raised and cleared.** The alarm is raised when a breach has lasted for `on_delay_ms` and
+ * **Which readings count.** Each stored reading of the rule's sensors is evaluated once, in
+ * order of effective time: the earlier of timestamp and received time. A reading that is not
+ * newer than the newest of its sensor is late and changes nothing. A reading of bad quality,
+ * or of uncertain quality with `ignore_uncertain`, is not compared: it neither raises nor
+ * clears, on-delay and `min_samples` continue as if it had not arrived, an off-delay begins
+ * again, and it is not part of a rate. For `no_data` a reading of any quality is a sign of
+ * life. For `bad_quality` a reading of uncertain quality does not raise; it ends the condition
+ * only with `ignore_uncertain`.
+ *
+ * **Raise and clear.** The alarm is raised when the condition has held for `on_delay_ms` and
  * for `min_samples` readings in a row, by the first reading that meets both or, with a delay,
- * when that is over. It is cleared when a breach, with the deadband, has been left for
- * `off_delay_ms`. Both count from the effective time, the earlier of timestamp and receipt, of
- * the first reading that said so; at the very instant when a delay is over the reading of that
- * instant decides. With both 0 the reading itself raises and clears.
+ * when the delay is over. It is cleared when the condition, with the deadband, has been false
+ * for `off_delay_ms`. Both delays count from the effective time of the first reading that said
+ * so; at the very instant at which a delay is over, the reading of that instant decides. With
+ * both delays 0, the reading itself raises and clears.
  *
  * **Several limits** are one alarm, whose level is the outermost limit that the value is
- * beyond; each limit waits for the on-delay by itself. Further out is `escalated`,
- * unacknowledged again; nearer is `deescalated` after the off-delay. A value that goes from
- * one side to the other ends the occurrence and begins another: without delays both at that
- * reading, `cleared` first. With delays each side waits for its own; when the new side is due
- * first it is `raised` as the next occurrence and the one before ends without `cleared`.
+ * beyond; each limit has its own on-delay. Further out is `escalated` and unacknowledged
+ * again; further in is `deescalated` after the off-delay. A value that moves from one side to
+ * the other ends the occurrence and begins another: without delays both at that reading,
+ * `cleared` first. With delays each side waits for its own; when the new side is due first it
+ * is `raised` as the next occurrence, and the one before ends without `cleared`.
  *
  */
 export type AlarmRule = {
@@ -1147,48 +1529,48 @@ export type AlarmRule = {
     rate?: AlarmRate;
     deviation?: AlarmDeviation;
     /**
-     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
-     * last received, late data too, or from when the alarm was made or its sensor came back
-     * into use, whichever is the latest. Any stored reading ends the silence. Time in which
-     * the server took no readings, and up to 30 s after it for gateways to come back, does not
-     * count.
+     * Setting of `no_data`: milliseconds without a reading, at least 1,000 and at most 30
+     * days. Counted from when a reading of the sensor was last received, late ones included,
+     * or from when the alarm was created or its sensor came back into use, whichever is
+     * latest. Any stored reading ends it. Time in which the server accepted no readings, and
+     * up to 30 s after that for gateways to reconnect, does not count.
      *
      */
     no_data_after_ms?: number;
     expression?: AlarmExpression;
     deadband?: AlarmDeadband;
     /**
-     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
-     * effective times of readings, the earlier of timestamp and receipt. A normal reading at
-     * its very end raises nothing. 0 or absent with `no_data`, whose delay is
-     * `no_data_after_ms`.
+     * Milliseconds for which the condition must hold before the alarm is raised, at most 7
+     * days, by the effective times of readings. A normal reading at the very end prevents it.
+     * Must be 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
      *
      */
     on_delay_ms?: number;
     /**
-     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the
-     * effective times of readings. A reading beyond the limit at its very end clears nothing.
+     * Milliseconds for which the condition must be false before the alarm is cleared, at most
+     * 7 days, by the effective times of readings. A reading beyond the limit at the very end
+     * prevents it.
      *
      */
     off_delay_ms?: number;
     /**
-     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
-     * `no_data`.
+     * Number of readings in a row that must meet the condition before the alarm is raised; 0
+     * is 1. At most 1 with `no_data`.
      *
      */
     min_samples?: number;
     /**
-     * Readings of uncertain quality are not compared.
+     * When true, readings of uncertain quality are not compared.
      */
     ignore_uncertain?: boolean;
     /**
-     * When its breach is over the alarm stays until it is reset.
+     * When true, the alarm stays after its condition is over until it is reset.
      */
     latching?: boolean;
     /**
-     * An alarm that still stands so long after it was acknowledged is unacknowledged again,
-     * but not before its rule was changed or its sensors came back into use: 0 for never, or
-     * 1000 to 604800000 milliseconds (7 days).
+     * Milliseconds after which an acknowledged alarm that still stands becomes unacknowledged
+     * again, but not before its rule was changed or its sensors came back into use: 0 for
+     * never, or 1000 to 604800000 (7 days).
      *
      */
     realarm_after_ms?: number;
@@ -1196,28 +1578,34 @@ export type AlarmRule = {
     suppressed_by?: AlarmCauses;
     labels?: AlarmLabels;
     /**
-     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
-     * `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
-     * characters.
+     * Text of the events that raise, with the placeholders `{name}`, `{sensor}`, `{gateway}`
+     * (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC)
+     * and `{label.NAME}`. Any other text in braces is refused. The filled-in text is truncated
+     * to 1,000 characters.
      *
      */
     message?: string;
+    /**
+     * Address of the documentation of the alarm, http or https; empty for none.
+     */
     documentation_url?: string;
+    /**
+     * What the operator should do.
+     */
     recommended_action?: string;
 };
 
 /**
- * Other alarms that are the cause: while one of them stands, this is suppressed.
+ * Ids of other alarms that are the cause: while one of them stands, this alarm is suppressed.
  *
  */
 export type AlarmCauses = Array<Id>;
 
 /**
- * Changes of a rule. Members that are absent keep their value; `deadband` and `schedule` are
+ * Changes of a rule; members that are absent keep their value. `deadband` and `schedule` are
  * removed by null. An object or array that is given replaces the one before as a whole. The
- * rule that results is validated as a whole. With another `kind`, the settings of the old kind
- * are removed, and those of the new kind have to be given.
+ * resulting rule is validated as a whole. With another `kind`, the settings of the old kind
+ * are removed, and those of the new kind must be given.
  *
  */
 export type AlarmRuleUpdate = {
@@ -1229,77 +1617,83 @@ export type AlarmRuleUpdate = {
     rate?: AlarmRate;
     deviation?: AlarmDeviation;
     /**
-     * Of `no_data`: milliseconds, at most 30 days. Counted from when data of the sensor was
-     * last received, late data too, or from when the alarm was made or its sensor came back
-     * into use, whichever is the latest. Any stored reading ends the silence. Time in which
-     * the server took no readings, and up to 30 s after it for gateways to come back, does not
-     * count.
+     * Setting of `no_data`: milliseconds without a reading, at least 1,000 and at most 30
+     * days. Counted from when a reading of the sensor was last received, late ones included,
+     * or from when the alarm was created or its sensor came back into use, whichever is
+     * latest. Any stored reading ends it. Time in which the server accepted no readings, and
+     * up to 30 s after that for gateways to reconnect, does not count.
      *
      */
     no_data_after_ms?: number;
     expression?: AlarmExpression;
     /**
-     * How far inside of a limit a value must be before the limit counts as left; null removes
+     * How far a value must return beyond a limit before the limit counts as left; null removes
      * it.
      *
      */
     deadband?: AlarmDeadband | null;
     /**
-     * How long a breach lasts before it raises, in milliseconds, at most 7 days: by the
-     * effective times of readings, the earlier of timestamp and receipt. A normal reading at
-     * its very end raises nothing. 0 or absent with `no_data`, whose delay is
-     * `no_data_after_ms`.
+     * Milliseconds for which the condition must hold before the alarm is raised, at most 7
+     * days, by the effective times of readings. A normal reading at the very end prevents it.
+     * Must be 0 or absent with `no_data`, whose delay is `no_data_after_ms`.
      *
      */
     on_delay_ms?: number;
     /**
-     * How long a breach is over before it clears, in milliseconds, at most 7 days, by the
-     * effective times of readings. A reading beyond the limit at its very end clears nothing.
+     * Milliseconds for which the condition must be false before the alarm is cleared, at most
+     * 7 days, by the effective times of readings. A reading beyond the limit at the very end
+     * prevents it.
      *
      */
     off_delay_ms?: number;
     /**
-     * How many readings in a row are in breach before it raises; 0 is 1. At most 1 with
-     * `no_data`.
+     * Number of readings in a row that must meet the condition before the alarm is raised; 0
+     * is 1. At most 1 with `no_data`.
      *
      */
     min_samples?: number;
     /**
-     * Readings of uncertain quality are not compared.
+     * When true, readings of uncertain quality are not compared.
      */
     ignore_uncertain?: boolean;
     /**
-     * When its breach is over the alarm stays until it is reset.
+     * When true, the alarm stays after its condition is over until it is reset.
      */
     latching?: boolean;
     /**
-     * An alarm that still stands so long after it was acknowledged is unacknowledged again,
-     * but not before its rule was changed or its sensors came back into use: 0 for never, or
-     * 1000 to 604800000 milliseconds (7 days).
+     * Milliseconds after which an acknowledged alarm that still stands becomes unacknowledged
+     * again, but not before its rule was changed or its sensors came back into use: 0 for
+     * never, or 1000 to 604800000 (7 days).
      *
      */
     realarm_after_ms?: number;
     /**
-     * When the alarm may be raised; null is always.
+     * When the alarm may be raised; null means always.
      */
     schedule?: AlarmSchedule | null;
     suppressed_by?: AlarmCauses;
     labels?: AlarmLabels;
     /**
-     * Text of the events that raise, with `{name}`, `{sensor}`, `{gateway}` (their names),
-     * `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC) and
-     * `{label.NAME}`. A brace of anything else is refused. Filled in it is cut to 1,000
-     * characters.
+     * Text of the events that raise, with the placeholders `{name}`, `{sensor}`, `{gateway}`
+     * (their names), `{value}`, `{unit}`, `{limit}`, `{level}`, `{severity}`, `{time}` (UTC)
+     * and `{label.NAME}`. Any other text in braces is refused. The filled-in text is truncated
+     * to 1,000 characters.
      *
      */
     message?: string;
+    /**
+     * Address of the documentation of the alarm, http or https; empty for none.
+     */
     documentation_url?: string;
+    /**
+     * What the operator should do.
+     */
     recommended_action?: string;
 };
 
 /**
- * Of `threshold`, at least one. In the unit of the sensor, from `low_low` up to `high_high`
- * each above the one before.
+ * Settings of `threshold`: at least one limit. Each must be above the one before, from
+ * `low_low` to `high_high`.
  *
  */
 export type AlarmLimits = {
@@ -1310,101 +1704,113 @@ export type AlarmLimits = {
 };
 
 /**
- * Of `outside_range` and `inside_range`, in the unit of the sensor; `low` must be below
- * `high`.
- *
+ * Settings of `outside_range` and `inside_range`: a range in the sensor's unit.
  */
 export type AlarmRange = {
+    /**
+     * Lower end, in the sensor's unit; must be below `high`.
+     */
     low: number;
+    /**
+     * Upper end, in the sensor's unit.
+     */
     high: number;
 };
 
 /**
- * Of `rate`. The newest reading is compared with the newest one that is at least `window_ms`
- * older (the window keeps about 32 readings, so it may be up to a 32nd longer), and the
- * difference is divided by the time between the two. Before there is such a reading nothing is
- * judged. A pause of more than twice `window_ms` begins the window again, so a sensor that
- * reads less often than that is never in breach: choose a window of at least the usual time
- * between two readings.
+ * Settings of `rate`. The newest reading is compared with the newest one that is at least
+ * `window_ms` older, and the difference is divided by the time between them. The window keeps
+ * about 32 readings, so it may be up to 1/32 longer. Nothing is evaluated before there is such
+ * a reading. A gap longer than twice `window_ms` begins the window again, so a sensor with
+ * longer gaps never meets the condition: choose a window of at least the usual time between
+ * two readings.
  *
  */
 export type AlarmRate = {
     /**
-     * In the unit of the sensor per `per`; above 0.
+     * Limit of the change, in the sensor's unit per `per`; above 0.
      */
     limit: number;
     per: AlarmRateUnit;
     /**
-     * Milliseconds, at most a day.
+     * Milliseconds between the readings that are compared, 100 to 86,400,000 (a day).
+     *
      */
     window_ms: number;
     direction?: Direction;
 };
 
 /**
- * Of `deviation`; either `setpoint` or `sensor_id`, which is another sensor than the alarm's
- * own. From another sensor it is judged with each reading of either, on the newest of both;
- * one that is missing, not to be compared or too old leaves the alarm as it is.
+ * Settings of `deviation`: either `setpoint` or `sensor_id`, which must be another sensor than
+ * the alarm's own. A deviation from another sensor is evaluated with each reading of either,
+ * on the newest of both; the alarm keeps its state while one is missing, cannot be compared or
+ * is too old.
  *
  */
 export type AlarmDeviation = {
     /**
-     * In the unit of the sensor.
+     * Value to compare with, in the sensor's unit.
      */
     setpoint?: number;
     sensor_id?: Id;
     /**
-     * In the unit of the sensor; above 0.
+     * Limit of the distance, in the sensor's unit; above 0.
      */
     limit: number;
     direction?: Direction;
     /**
-     * How much older than the other each of the two readings may be, in milliseconds, at most
-     * 7 days; 0 is any age.
+     * By how many milliseconds each of the two readings may be older than the other, at most 7
+     * days; 0 is any age.
      *
      */
     max_age_ms?: number;
 };
 
 /**
- * Of `expression`: in breach while `text` is true. It is judged with each reading of an input
- * or of the alarm's own sensor, on the newest readings of all inputs; when one is missing, not
- * to be compared or too old the alarm stays as it is. Every input must be used.
+ * Settings of `expression`: the condition holds while `text` is true. It is evaluated with
+ * each reading of an input or of the alarm's own sensor, on the newest readings of all inputs;
+ * the alarm keeps its state while one is missing, cannot be compared or is too old. Every
+ * input must be used.
  *
- * The text has names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= == !=`, `and
- * or not` (`&& || !`), `a ? b : c`, brackets and the functions `abs min max round floor ceil`:
- * at most 200 of them. All numbers are floating point. A division by zero faults the alarm
- * until a reading with which it can be evaluated.
+ * The text consists of names of inputs, numbers, `true`, `false`, `+ - * /`, `< <= > >= ==
+ * !=`, `and or not` (`&& || !`), `a ? b : c`, parentheses and the functions `abs min max round
+ * floor ceil`, at most 200 in all. All numbers are floating point. A division by zero faults
+ * the alarm until the next reading with which it can be evaluated.
  *
  */
 export type AlarmExpression = {
+    /**
+     * The expression, at most 1,000 characters.
+     */
     text: string;
     inputs: AlarmExpressionInputs;
     /**
-     * How much older than the newest reading of all its sensors an input may be, in
-     * milliseconds, at most 7 days; 0 is any age.
+     * By how many milliseconds an input may be older than the newest reading of all sensors of
+     * the rule, at most 7 days; 0 is any age.
      *
      */
     max_age_ms?: number;
 };
 
 /**
- * How far inside of a limit a value must be before the limit counts as left: a high limit of
- * 80 with a deadband of 2 is left at 78. Of all kinds but `no_data`, `bad_quality` and
- * `expression`. Smaller than the distance from the innermost low to the innermost high limit,
- * than half of an `outside_range`, than the `limit` of a rate or deviation.
+ * How far a value must return beyond a limit before the limit counts as left: a high limit of
+ * 80 with a deadband of 2 is left at 78. Not for `no_data`, `bad_quality` and `expression`. It
+ * must be smaller than the distance from the innermost low to the innermost high limit, than
+ * half of an `outside_range`, or than the `limit` of a rate or deviation.
  *
  */
 export type AlarmDeadband = {
     /**
-     * In the unit of what is compared, or in percent, at most 100.
+     * Size of the deadband, in the unit of what is compared, or in percent (at most 100).
+     *
      */
     value: number;
     unit?: AlarmDeadbandUnit;
 };
 
 /**
- * Outside of it the alarm is judged and suppressed.
+ * When the alarm may be raised; outside of it the alarm is evaluated and suppressed.
+ *
  */
 export type AlarmSchedule = {
     /**
@@ -1412,21 +1818,22 @@ export type AlarmSchedule = {
      */
     zone: string;
     /**
-     * On which days it begins; none is every day.
+     * Days on which the schedule begins; empty is every day.
      */
     days?: Array<Weekday>;
     /**
-     * When it begins.
+     * Time of day at which it begins.
      */
     from: string;
     /**
-     * When it ends: on the next day if that is not after `from`.
+     * Time of day at which it ends: on the next day when it is not after `from`.
      */
     to: string;
 };
 
 /**
- * A name has letters, digits and `_`, at most 50, and does not begin with a digit.
+ * Labels by name, for filters and routes. A name has letters, digits and `_`, at most 50, and
+ * does not begin with a digit.
  *
  */
 export type AlarmLabels = {
@@ -1434,8 +1841,8 @@ export type AlarmLabels = {
 };
 
 /**
- * The sensor of each name. A name has letters, digits and `_`, at most 50, does not begin with
- * a digit and is no function.
+ * The sensor id of each name. A name has letters, digits and `_`, at most 50, does not begin
+ * with a digit and is not the name of a function.
  *
  */
 export type AlarmExpressionInputs = {
@@ -1443,7 +1850,7 @@ export type AlarmExpressionInputs = {
 };
 
 /**
- * The time that a rate is given for.
+ * Time unit of the rate.
  */
 export const AlarmRateUnit = {
     SECOND: 'second',
@@ -1452,20 +1859,20 @@ export const AlarmRateUnit = {
 } as const;
 
 /**
- * The time that a rate is given for.
+ * Time unit of the rate.
  */
 export type AlarmRateUnit = typeof AlarmRateUnit[keyof typeof AlarmRateUnit];
 
 /**
- * `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
- * Absent is absolute.
+ * `absolute` is in the unit of what is compared. `percent` is of `max_value` minus `min_value`
+ * of the sensor, which must then have both.
  *
  */
 export const AlarmDeadbandUnit = { ABSOLUTE: 'absolute', PERCENT: 'percent' } as const;
 
 /**
- * `percent` is of `max_value` less `min_value` of the sensor, which must then have both.
- * Absent is absolute.
+ * `absolute` is in the unit of what is compared. `percent` is of `max_value` minus `min_value`
+ * of the sensor, which must then have both.
  *
  */
 export type AlarmDeadbandUnit = typeof AlarmDeadbandUnit[keyof typeof AlarmDeadbandUnit];
@@ -1488,66 +1895,102 @@ export const Weekday = {
  */
 export type Weekday = typeof Weekday[keyof typeof Weekday];
 
+/**
+ * An alarm to create.
+ */
 export type AlarmCreate = {
     sensor_id: Id;
     rule: AlarmRule;
 };
 
+/**
+ * Changes of an alarm.
+ */
 export type AlarmUpdate = {
     rule: AlarmRuleUpdate;
 };
 
+/**
+ * A rule, and the range of stored readings to evaluate it on.
+ */
 export type AlarmSimulationRequest = {
     sensor_id: Id;
     rule: AlarmRule;
     /**
-     * Readings from here on are judged; the newest before it is only seen.
+     * Readings from this instant on are evaluated; the newest one before it is only known.
+     *
      */
     start: string;
     /**
-     * After `start` and at most 31 days later.
+     * End of the range, after `start` and at most 31 days later.
      */
     end: string;
 };
 
+/**
+ * A rule on a sensor, and its state.
+ */
 export type Alarm = {
     id: Id;
     sensor_id: Id;
     gateway_id: Id;
     rule: AlarmRule;
     /**
-     * Counts changes of the rule; the `ETag` and `If-Match` have it.
+     * Counts changes of the rule; `ETag` and `If-Match` carry it.
      */
     rule_version: number;
     state: AlarmState;
     severity: Severity;
     /**
-     * The newest one; 0 when there was none.
+     * Number of the newest occurrence; 0 when there was none.
      */
     occurrence: number;
     /**
      * Counts changes of the state; commands name the one that was seen.
      */
     state_version: number;
+    /**
+     * When the alarm entered its state.
+     */
     since: string;
+    /**
+     * When it was last raised; null if never.
+     */
     raised_at: string | null;
+    /**
+     * When it was last cleared; null while it stands or if never.
+     */
     cleared_at: string | null;
+    /**
+     * When the occurrence was acknowledged; null if it was not.
+     */
     acknowledged_at: string | null;
+    /**
+     * When shelving ends; null when the alarm is not shelved.
+     */
     shelved_until: string | null;
     /**
-     * Why its rule cannot be evaluated; empty when it can.
+     * Why the rule cannot be evaluated; empty when it can.
      */
     fault: string;
     /**
-     * When it will be looked at without a reading.
+     * When the next timer is due without a reading; null when none is.
      */
     due_at: string | null;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
 };
 
 /**
- * Order of a list of alarms.
+ * Order of alarms: `severity` lists the highest first and, within one severity, the newest
+ * state first.
+ *
  */
 export const AlarmSort = {
     SEVERITY: 'severity',
@@ -1556,105 +1999,121 @@ export const AlarmSort = {
 } as const;
 
 /**
- * Order of a list of alarms.
+ * Order of alarms: `severity` lists the highest first and, within one severity, the newest
+ * state first.
+ *
  */
 export type AlarmSort = typeof AlarmSort[keyof typeof AlarmSort];
 
+/**
+ * Recorded in the alarm log; one line of at most 1,000 characters.
+ */
+export type Comment = string;
+
+/**
+ * Recorded in the alarm log; one line of 1 to 1,000 characters that is not blank.
+ */
+export type RequiredComment = string;
+
+/**
+ * The `state_version` that was seen; 409 when the state has changed since.
+ */
+export type StateVersion = number;
+
+/**
+ * The occurrence that was seen; 409 when there is a newer one.
+ */
+export type Occurrence = number;
+
+/**
+ * The occurrence and state that were seen.
+ */
 export type AlarmAcknowledgeRequest = {
-    /**
-     * The occurrence that was seen.
-     */
-    occurrence: number;
-    /**
-     * The `state_version` that was seen; 409 when it is another now.
-     */
-    state_version: number;
-    /**
-     * Goes into the journal, on one line.
-     */
-    comment?: string;
+    occurrence: Occurrence;
+    state_version: StateVersion;
+    comment?: Comment;
 };
 
+/**
+ * The alarms to acknowledge.
+ */
 export type AlarmBulkAcknowledgeRequest = {
-    alarms: Array<AlarmBulkAcknowledgeItem>;
     /**
-     * Goes into the journal, on one line.
+     * Between 1 and 1,000 alarms.
      */
-    comment?: string;
+    alarms: Array<AlarmBulkAcknowledgeItem>;
+    comment?: Comment;
 };
 
+/**
+ * An alarm, with the occurrence and state that were seen.
+ */
 export type AlarmBulkAcknowledgeItem = {
     id: Id;
-    /**
-     * The occurrence that was seen.
-     */
-    occurrence: number;
-    /**
-     * The `state_version` that was seen; 409 when it is another now.
-     */
-    state_version: number;
+    occurrence: Occurrence;
+    state_version: StateVersion;
 };
 
+/**
+ * What happened to one alarm of a bulk acknowledgement.
+ */
 export type AlarmBulkAcknowledgeResult = {
     id: Id;
+    /**
+     * `stale` when the occurrence or state has changed since it was seen; `not_allowed` when
+     * the state does not allow it.
+     *
+     */
     status: 'acknowledged' | 'stale' | 'not_allowed' | 'not_found';
     /**
-     * For people; empty when it is acknowledged.
+     * The reason in words; empty when acknowledged.
      */
     reason: string;
 };
 
+/**
+ * How long to shelve the alarm, and why.
+ */
 export type AlarmShelveRequest = {
     /**
-     * How long, at most 8 hours. Required unless `one_shot` is set, which alone is 8 hours.
+     * How long in seconds, at most 28,800 (8 hours). Required unless `one_shot` is true, which
+     * alone means 8 hours.
      *
      */
-    minutes?: number;
+    duration_seconds?: number;
     /**
-     * Also ends when the alarm clears.
+     * When true, shelving also ends when the alarm clears.
      */
     one_shot?: boolean;
-    /**
-     * The `state_version` that was seen; 409 when it is another now.
-     */
-    state_version?: number;
-    /**
-     * Why. Goes into the journal, on one line.
-     */
-    comment: string;
-};
-
-export type AlarmCommandRequest = {
-    /**
-     * The `state_version` that was seen; 409 when it is another now.
-     */
-    state_version?: number;
-    /**
-     * Goes into the journal, on one line.
-     */
-    comment?: string;
-};
-
-export type AlarmOutOfServiceRequest = {
-    /**
-     * The `state_version` that was seen; 409 when it is another now.
-     */
-    state_version?: number;
-    /**
-     * Why. Goes into the journal, on one line.
-     */
-    comment: string;
-};
-
-export type AlarmCommentRequest = {
-    /**
-     * Goes into the journal, on one line.
-     */
-    comment: string;
+    state_version?: StateVersion;
+    comment: RequiredComment;
 };
 
 /**
- * What happened to an alarm.
+ * An optional comment, and the state that was seen.
+ */
+export type AlarmCommandRequest = {
+    state_version?: StateVersion;
+    comment?: Comment;
+};
+
+/**
+ * Why the alarm is taken out of service.
+ */
+export type AlarmOutOfServiceRequest = {
+    state_version?: StateVersion;
+    comment: RequiredComment;
+};
+
+/**
+ * A comment.
+ */
+export type AlarmCommentRequest = {
+    comment: RequiredComment;
+};
+
+/**
+ * What happened to an alarm. More kinds may be added.
  */
 export const AlarmEventKind = {
     RAISED: 'raised',
@@ -1679,96 +2138,160 @@ export const AlarmEventKind = {
 } as const;
 
 /**
- * What happened to an alarm.
+ * What happened to an alarm. More kinds may be added.
  */
 export type AlarmEventKind = typeof AlarmEventKind[keyof typeof AlarmEventKind];
 
+/**
+ * An event of the alarm log.
+ */
 export type AlarmEvent = {
     /**
-     * Of the database; offsets of another mean nothing here.
+     * Identifies the alarm log; offsets of another epoch are not comparable.
      */
     epoch: string;
+    /**
+     * Position in the alarm log, without gaps.
+     */
     offset: number;
+    /**
+     * When it happened.
+     */
     at: string;
+    /**
+     * When the server recorded it.
+     */
     recorded_at: string;
     alarm_id: Id;
     sensor_id: Id;
     gateway_id: Id;
+    /**
+     * Number of the alarm's occurrence.
+     */
     occurrence: number;
     /**
      * The alarm's `state_version` after the event.
      */
     state_version: number;
     /**
-     * The `rule_version` that was in force.
+     * The `rule_version` in force.
      */
     rule_version: number;
     kind: AlarmEventKind;
     before: AlarmState;
     after: AlarmState;
     /**
-     * The limit, such as high_high; empty when there is none.
+     * The limit, such as `high_high`; empty when there is none.
      */
     level: string;
     severity: Severity;
+    /**
+     * Value in the sensor's unit; null when there is none.
+     */
     value: number | null;
+    /**
+     * Text of the rule's `message`, filled in.
+     */
     message: string;
     /**
-     * Empty when nobody did it.
+     * User who did it; empty when no user did.
      */
     user: string;
+    /**
+     * Comment of the user or the server; empty when there is none.
+     */
     comment: string;
     /**
-     * For the journal only: the alarm is shelved, suppressed or out of service.
+     * True when the alarm is shelved, suppressed or out of service; such events are only
+     * logged.
+     *
      */
     quiet: boolean;
 };
 
+/**
+ * An event that the rule would have caused.
+ */
 export type AlarmSimulationEvent = {
+    /**
+     * When it happened.
+     */
     at: string;
     kind: AlarmEventKind;
+    /**
+     * Number of the alarm's occurrence.
+     */
     occurrence: number;
     before: AlarmState;
     after: AlarmState;
     /**
-     * The limit, such as high_high; empty when there is none.
+     * The limit, such as `high_high`; empty when there is none.
      */
     level: string;
     severity: Severity;
+    /**
+     * Value in the sensor's unit; null when there is none.
+     */
     value: number | null;
+    /**
+     * Text of the rule's `message`, filled in.
+     */
     message: string;
+    /**
+     * Comment of the user or the server; empty when there is none.
+     */
     comment: string;
     /**
-     * For the journal only: the alarm is shelved, suppressed or out of service.
+     * True when the alarm is shelved, suppressed or out of service; such events are only
+     * logged.
+     *
      */
     quiet: boolean;
     /**
-     * People would have been told.
+     * True when notifications would have been sent.
      */
     notice: boolean;
 };
 
+/**
+ * What the rule would have done.
+ */
 export type AlarmSimulationResult = {
     /**
-     * How many were looked at.
+     * Number of readings evaluated.
      */
     readings: number;
+    /**
+     * The events, oldest first.
+     */
     events: Array<AlarmSimulationEvent>;
     /**
-     * There were more than 10,000 events; the first are here.
+     * True when there were more than 10,000 events; the first ones are listed.
      */
     truncated: boolean;
     state: AlarmState;
 };
 
+/**
+ * Why an alarm is in its state.
+ */
 export type AlarmExplanation = {
+    /**
+     * When this was computed.
+     */
     at: string;
+    /**
+     * The `rule_version` in force.
+     */
     rule_version: number;
     state: AlarmState;
     process: AlarmState;
+    /**
+     * Number of the alarm's occurrence.
+     */
     occurrence: number;
     /**
-     * The limit, such as high_high; empty when nothing stands.
+     * The limit, such as `high_high`; empty when the alarm does not stand.
      */
     level: string;
     severity: Severity;
@@ -1776,78 +2299,175 @@ export type AlarmExplanation = {
      * The newest reading of each sensor of the rule.
      */
     inputs: Array<AlarmExplanationInput>;
+    /**
+     * The running timers.
+     */
     timers: Array<AlarmExplanationTimer>;
+    /**
+     * The reasons in sentences.
+     */
     why: Array<string>;
 };
 
+/**
+ * The newest reading of a sensor of the rule.
+ */
 export type AlarmExplanationInput = {
     sensor_id: Id;
     /**
-     * Null when no reading is stored.
+     * Effective time of the reading; null when there is none.
      */
     at: string | null;
+    /**
+     * Value in the sensor's unit; null when there is none.
+     */
     value: number | null;
     quality: Quality;
     /**
-     * Its quality, and its age by `max_age_ms`, let it be compared.
+     * True when its quality, and its age by `max_age_ms`, allow it to be compared.
      */
     compared: boolean;
 };
 
+/**
+ * A running timer of the alarm.
+ */
 export type AlarmExplanationTimer = {
     /**
-     * on_delay, off_delay, no_data, shelf, realarm or schedule.
+     * `on_delay`, `off_delay`, `no_data`, `shelf`, `realarm` or `schedule`.
      */
     name: string;
+    /**
+     * The limit that it belongs to; empty for the whole alarm.
+     */
     level: string;
+    /**
+     * When it began; null if unknown.
+     */
     since: string | null;
+    /**
+     * When it is due; null when it waits for readings.
+     */
     due: string | null;
+    /**
+     * Number of readings counted for `min_samples`.
+     */
     samples: number;
 };
 
+/**
+ * How often an alarm was raised.
+ */
 export type AlarmCount = {
     alarm_id: Id;
+    /**
+     * Number of times.
+     */
     count: number;
 };
 
+/**
+ * Key performance indicators of the alarm system.
+ */
 export type AlarmKpi = {
+    /**
+     * Start of the range.
+     */
     start: string;
+    /**
+     * End of the range, not included.
+     */
     end: string;
     /**
-     * How many were announced.
+     * Number of alarms announced.
      */
     alarms: number;
+    /**
+     * Number of alarms in each ten minutes of the range.
+     */
     per_10_min: Array<number>;
+    /**
+     * Mean number of alarms in ten minutes.
+     */
     average_per_10_min: number;
+    /**
+     * Largest number of alarms in ten minutes.
+     */
     peak_per_10_min: number;
+    /**
+     * Alarm floods: from more than 10 to fewer than 5 alarms in ten minutes.
+     */
     floods: Array<AlarmFlood>;
+    /**
+     * Share of the time in floods, 0 to 1.
+     */
     flood_share: number;
+    /**
+     * Alarms that were raised at least 3 times within a minute, most frequent first.
+     *
+     */
     chattering: Array<AlarmCount>;
+    /**
+     * Number of chattering alarms.
+     */
     chattering_alarms: number;
+    /**
+     * Alarms that have stood for more than 24 hours.
+     */
     stale: Array<StaleAlarm>;
+    /**
+     * Number of stale alarms.
+     */
     stale_alarms: number;
+    /**
+     * The ten most frequent alarms.
+     */
     top_ten: Array<AlarmCount>;
+    /**
+     * Share of the ten most frequent alarms in all, 0 to 1.
+     */
     top_ten_share: number;
     by_severity: AlarmCountBySeverity;
+    /**
+     * Number of acknowledgements.
+     */
     acknowledged: number;
     /**
-     * 0 when nothing was acknowledged.
+     * Mean seconds from raised to acknowledged; 0 when none was acknowledged.
      */
-    mean_time_to_acknowledge_ms: number;
+    mean_time_to_acknowledge_seconds: number;
     /**
-     * Limits of EEMUA 191 that were not met.
+     * Limits that were not met, in words.
      */
     missed: Array<string>;
 };
 
+/**
+ * A period in which alarms came faster than an operator can handle them.
+ */
 export type AlarmFlood = {
+    /**
+     * Start of the flood.
+     */
     start: string;
+    /**
+     * End of the flood.
+     */
     end: string;
+    /**
+     * Number of alarms in the flood.
+     */
     alarms: number;
 };
 
+/**
+ * An alarm that has stood for more than 24 hours.
+ */
 export type StaleAlarm = {
     alarm_id: Id;
+    /**
+     * When it was raised.
+     */
     since: string;
 };
 
@@ -1859,7 +2479,7 @@ export type AlarmCountBySeverity = {
 };
 
 /**
- * By what way it sends.
+ * How a channel sends.
  */
 export const NotificationChannelKind = {
     WEBHOOK: 'webhook',
@@ -1868,7 +2488,7 @@ export const NotificationChannelKind = {
 } as const;
 
 /**
- * By what way it sends.
+ * How a channel sends.
  */
 export type NotificationChannelKind = typeof NotificationChannelKind[keyof typeof NotificationChannelKind];
 
@@ -1878,64 +2498,81 @@ export type NotificationChannelKind = typeof NotificationChannelKind[keyof typeo
 export type Recipients = Array<string>;
 
 /**
- * Where a webhook is posted to. It is not shown again, since it may hold a secret.
+ * Address that a webhook is posted to. It is never shown again, since it may contain a secret.
+ *
  */
 export type WebhookUrl = string;
 
 /**
- * `whsec_` and 24 to 64 bytes in base64. It is not shown again.
+ * `whsec_` and 24 to 64 bytes in base64. It is never shown again.
  */
 export type WebhookSecret = string;
 
+/**
+ * Where notifications are sent.
+ */
 export type NotificationChannel = {
     id: Id;
     name: Name;
     kind: NotificationChannelKind;
     /**
-     * False sends nothing.
+     * When false, nothing is sent.
      */
     is_active: boolean;
     /**
-     * Scheme and host of a webhook, else empty.
+     * Scheme and host of a webhook; empty for other kinds.
      */
     origin: string;
     recipients: Recipients;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
 };
 
+/**
+ * A new channel with the secret of its webhook.
+ */
 export type NotificationChannelWithSecret = {
     id: Id;
     name: Name;
     kind: NotificationChannelKind;
     /**
-     * False sends nothing.
+     * When false, nothing is sent.
      */
     is_active: boolean;
     /**
-     * Scheme and host of a webhook, else empty.
+     * Scheme and host of a webhook; empty for other kinds.
      */
     origin: string;
     recipients: Recipients;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
     /**
-     * What the webhook is signed with; null for other kinds.
+     * Key that webhooks are signed with; null for other kinds.
      */
     secret: string | null;
 };
 
+/**
+ * A channel to create.
+ */
 export type NotificationChannelCreate = {
     name: Name;
     kind: NotificationChannelKind;
-    is_active?: boolean;
-    url?: WebhookUrl;
-    secret?: WebhookSecret;
-    recipients?: Recipients;
-};
-
-export type NotificationChannelUpdate = {
-    name?: Name;
+    /**
+     * When false, nothing is sent.
+     */
     is_active?: boolean;
     url?: WebhookUrl;
     secret?: WebhookSecret;
@@ -1943,102 +2580,136 @@ export type NotificationChannelUpdate = {
 };
 
 /**
- * Which severities; empty is all.
+ * Changes of a channel; members that are absent keep their value.
+ */
+export type NotificationChannelUpdate = {
+    name?: Name;
+    /**
+     * When false, nothing is sent.
+     */
+    is_active?: boolean;
+    url?: WebhookUrl;
+    secret?: WebhookSecret;
+    recipients?: Recipients;
+};
+
+/**
+ * Severities that match; empty matches all.
  */
 export type NotificationSeverities = Array<Severity>;
 
 /**
- * What has to have happened; empty is `raised`, `escalated`, `reraised`, `cleared` and
- * `faulted`.
+ * Event kinds that match; empty is `raised`, `escalated`, `reraised`, `cleared` and `faulted`.
  *
  */
 export type NotificationEventKinds = Array<AlarmEventKind>;
 
 /**
- * What a notice says first. `{alarm}`, `{at}`, `{comment}`, `{count}`, `{gateway}`,
- * `{gateway_key}`, `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`,
- * `{unit}`, `{user}` and `{value}` stand for what the first event has, `{count}` for how many
- * there are. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's
- * `time_zone`, as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} ×
- * {alarm}: {kind}`.
+ * Subject of a notification. `{alarm}`, `{at}`, `{comment}`, `{gateway}`, `{gateway_key}`,
+ * `{kind}`, `{message}`, `{sensor}`, `{sensor_key}`, `{severity}`, `{state}`, `{unit}`,
+ * `{user}` and `{value}` are replaced by what the first event has, `{count}` by the number of
+ * events. `{gateway}` and `{sensor}` are names; `{at}` is written in the route's `time_zone`,
+ * as `2026-01-02 04:04:05 CET (+01:00)`. Empty is `[{severity}] {count} × {alarm}: {kind}`.
  *
  */
 export type NotificationSubject = string;
 
 /**
- * What an e-mail says of each event, with the same placeholders. Empty is `{at} [{severity}]
- * {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
+ * Line for each event in an e-mail, with the placeholders of the subject. Empty is `{at}
+ * [{severity}] {gateway}/{sensor} {alarm}: {kind} {value} {unit} {message}`.
  *
  */
 export type NotificationLine = string;
 
 /**
- * IANA name of the time zone in which texts give times; empty is `OEI_NOTIFY_TIME_ZONE`. JSON
- * always has UTC.
+ * IANA name of the time zone of times in texts; empty is `OEI_NOTIFY_TIME_ZONE`. JSON is
+ * always in UTC.
  *
  */
 export type NotificationTimeZone = string;
 
+/**
+ * Which events go to which channel.
+ */
 export type NotificationRoute = {
     id: Id;
     name: Name;
+    /**
+     * When false, no event matches.
+     */
     is_active: boolean;
     channel_id: Id;
     severities: NotificationSeverities;
     events: NotificationEventKinds;
     labels: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-     * gathered.
+     * How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+     * sends each event by itself.
      *
      */
     group_seconds: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-     * more.
+     * Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+     * otherwise at least 60.
      *
      */
     remind_seconds: number;
     /**
-     * When to tell the escalation channel; 0 is never.
+     * Seconds after which the escalation channel is notified of an alarm that is not
+     * acknowledged; 0 is never.
+     *
      */
     escalate_seconds: number;
     /**
-     * Who is told when nobody acknowledges.
+     * Channel for alarms that are not acknowledged in time; null for none.
      */
     escalation_channel_id: number | null;
     subject: NotificationSubject;
     line: NotificationLine;
     time_zone: NotificationTimeZone;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it was last changed.
+     */
     updated_at: string;
 };
 
+/**
+ * A route to create.
+ */
 export type NotificationRouteCreate = {
     name: Name;
+    /**
+     * When false, no event matches.
+     */
     is_active?: boolean;
     channel_id: Id;
     severities?: NotificationSeverities;
     events?: NotificationEventKinds;
     labels?: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-     * gathered.
+     * How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+     * sends each event by itself.
      *
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-     * more.
+     * Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+     * otherwise at least 60.
      *
      */
     remind_seconds?: number;
     /**
-     * When to tell the escalation channel; 0 is never.
+     * Seconds after which the escalation channel is notified of an alarm that is not
+     * acknowledged; 0 is never.
+     *
      */
     escalate_seconds?: number;
     /**
-     * Who is told when nobody acknowledges.
+     * Channel for alarms that are not acknowledged in time; null for none.
      */
     escalation_channel_id?: number | null;
     subject?: NotificationSubject;
@@ -2046,31 +2717,39 @@ export type NotificationRouteCreate = {
     time_zone?: NotificationTimeZone;
 };
 
+/**
+ * Changes of a route; members that are absent keep their value.
+ */
 export type NotificationRouteUpdate = {
     name?: Name;
+    /**
+     * When false, no event matches.
+     */
     is_active?: boolean;
     channel_id?: Id;
     severities?: NotificationSeverities;
     events?: NotificationEventKinds;
     labels?: Tags;
     /**
-     * How long events are gathered into one notice; 0 sends at once. On MQTT nothing is
-     * gathered.
+     * How long events are grouped into one notification, in seconds; 0 sends at once. MQTT
+     * sends each event by itself.
      *
      */
     group_seconds?: number;
     /**
-     * How often to remind while it stands and is not acknowledged; 0 is never, else 60 or
-     * more.
+     * Seconds between reminders while the alarm stands and is not acknowledged; 0 is never,
+     * otherwise at least 60.
      *
      */
     remind_seconds?: number;
     /**
-     * When to tell the escalation channel; 0 is never.
+     * Seconds after which the escalation channel is notified of an alarm that is not
+     * acknowledged; 0 is never.
+     *
      */
     escalate_seconds?: number;
     /**
-     * Who is told when nobody acknowledges.
+     * Channel for alarms that are not acknowledged in time; null for none.
      */
     escalation_channel_id?: number | null;
     subject?: NotificationSubject;
@@ -2078,36 +2757,68 @@ export type NotificationRouteUpdate = {
     time_zone?: NotificationTimeZone;
 };
 
+/**
+ * A time in which notifications of matching alarms are not sent.
+ */
 export type NotificationSilence = {
     id: Id;
+    /**
+     * When it begins.
+     */
     starts_at: string;
+    /**
+     * When it ends.
+     */
     ends_at: string;
+    /**
+     * Only this alarm; null for any.
+     */
     alarm_id: number | null;
+    /**
+     * Only alarms of this sensor; null for any.
+     */
     sensor_id: number | null;
+    /**
+     * Only alarms of this gateway; null for any.
+     */
     gateway_id: number | null;
     severities: NotificationSeverities;
     labels: Tags;
     /**
-     * Why.
+     * Why it was created.
      */
     reason: string;
     /**
-     * Name of the user who wanted it.
+     * Name of the user who created it.
      */
     created_by: string;
     /**
-     * Name of the user who ended it early; null when nobody did.
+     * Name of the user who ended it early; null if it was not.
      */
     ended_by: string | null;
     /**
-     * How many events nobody was told of.
+     * Number of events that were not sent.
      */
     held_back: number;
+    /**
+     * When it was created.
+     */
     created_at: string;
 };
 
+/**
+ * A silence to create. It must name at least one of alarm, sensor, gateway, severities and
+ * labels.
+ *
+ */
 export type NotificationSilenceCreate = {
+    /**
+     * When it begins; now if absent.
+     */
     starts_at?: string;
+    /**
+     * When it ends, at most 90 days after `starts_at`.
+     */
     ends_at: string;
     alarm_id?: Id;
     sensor_id?: Id;
@@ -2115,13 +2826,15 @@ export type NotificationSilenceCreate = {
     severities?: NotificationSeverities;
     labels?: Tags;
     /**
-     * Why.
+     * Why, at most 500 characters.
      */
     reason: string;
 };
 
 /**
- * Why it is sent.
+ * Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
+ * `trial` for a test.
+ *
  */
 export const NotificationDeliveryKind = {
     NOTICE: 'notice',
@@ -2131,13 +2844,16 @@ export const NotificationDeliveryKind = {
 } as const;
 
 /**
- * Why it is sent.
+ * Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
+ * `trial` for a test.
+ *
  */
 export type NotificationDeliveryKind = typeof NotificationDeliveryKind[keyof typeof NotificationDeliveryKind];
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
- * was delivered, which over MQTT means published; it was given up.
+ * `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
+ * being sent; `delivered` was delivered, which over MQTT means published; `failed` was given
+ * up.
  *
  */
 export const NotificationDeliveryStatus = {
@@ -2149,143 +2865,230 @@ export const NotificationDeliveryStatus = {
 } as const;
 
 /**
- * Events are gathered for it; it waits, for the first attempt or another; it is being sent; it
- * was delivered, which over MQTT means published; it was given up.
+ * `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
+ * being sent; `delivered` was delivered, which over MQTT means published; `failed` was given
+ * up.
  *
  */
 export type NotificationDeliveryStatus = typeof NotificationDeliveryStatus[keyof typeof NotificationDeliveryStatus];
 
+/**
+ * One notification to one channel, with its attempts.
+ */
 export type NotificationDelivery = {
+    /**
+     * Identifier of the delivery.
+     */
     id: number;
     /**
-     * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     * The same in every attempt: `webhook-id` and `Idempotency-Key` of a webhook, Message-ID
+     * of an e-mail.
      *
      */
     key: string;
     channel_id: Id;
     /**
-     * Null for a trial.
+     * The route; null for a test.
      */
     route_id: number | null;
     kind: NotificationDeliveryKind;
     status: NotificationDeliveryStatus;
     /**
-     * How many alarm events are in it.
+     * Number of alarm events in it.
      */
     event_count: number;
+    /**
+     * Number of attempts so far.
+     */
     attempts: number;
     /**
-     * What the last attempt resulted in. It can name internal hosts, so it is empty for
-     * viewers and operators.
+     * Result of the last attempt. It may name internal hosts, so it is empty for viewers and
+     * operators.
      *
      */
     detail: string;
     /**
-     * When it is tried next; null when it is over.
+     * When the next attempt is due; null when it is final.
      */
     due_at: string | null;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it became final; null before.
+     */
     finished_at: string | null;
 };
 
+/**
+ * A delivery and the events in it.
+ */
 export type NotificationDeliveryWithEvents = {
+    /**
+     * Identifier of the delivery.
+     */
     id: number;
     /**
-     * The same in every attempt: `webhook-id` and `Idempotency-Key`, Message-ID of an e-mail.
+     * The same in every attempt: `webhook-id` and `Idempotency-Key` of a webhook, Message-ID
+     * of an e-mail.
      *
      */
     key: string;
     channel_id: Id;
     /**
-     * Null for a trial.
+     * The route; null for a test.
      */
     route_id: number | null;
     kind: NotificationDeliveryKind;
     status: NotificationDeliveryStatus;
     /**
-     * How many alarm events are in it.
+     * Number of alarm events in it.
      */
     event_count: number;
+    /**
+     * Number of attempts so far.
+     */
     attempts: number;
     /**
-     * What the last attempt resulted in. It can name internal hosts, so it is empty for
-     * viewers and operators.
+     * Result of the last attempt. It may name internal hosts, so it is empty for viewers and
+     * operators.
      *
      */
     detail: string;
     /**
-     * When it is tried next; null when it is over.
+     * When the next attempt is due; null when it is final.
      */
     due_at: string | null;
+    /**
+     * When it was created.
+     */
     created_at: string;
+    /**
+     * When it became final; null before.
+     */
     finished_at: string | null;
+    /**
+     * The first 100 events.
+     */
     events: Array<NotificationEvent>;
 };
 
 /**
- * An alarm event as a receiver gets it.
+ * An alarm event as a notification carries it.
  */
 export type NotificationEvent = {
     /**
-     * Of the database that counts the offsets.
+     * Identifies the alarm log; offsets of another epoch are not comparable.
      */
     epoch: string;
+    /**
+     * Position in the alarm log, without gaps.
+     */
     offset: number;
+    /**
+     * When it happened.
+     */
     at: string;
+    /**
+     * Id of the alarm.
+     */
     alarm_id: number;
+    /**
+     * Id of the sensor.
+     */
     sensor_id: number;
+    /**
+     * Id of the gateway.
+     */
     gateway_id: number;
+    /**
+     * Number of the alarm's occurrence.
+     */
     occurrence: number;
     /**
      * The alarm's `state_version` after the event; an acknowledgement names it.
      */
     state_version: number;
     /**
-     * Its name.
+     * Name of the alarm.
      */
     alarm: string;
     /**
-     * Its key.
+     * Key of the sensor.
      */
     sensor: string;
     /**
-     * Its key.
+     * Key of the gateway.
      */
     gateway: string;
+    /**
+     * Name of the sensor.
+     */
     sensor_name: string;
+    /**
+     * Name of the gateway.
+     */
     gateway_name: string;
     kind: AlarmEventKind;
     state: AlarmState;
     severity: Severity;
+    /**
+     * The limit, such as `high_high`; empty when there is none.
+     */
     level: string;
+    /**
+     * Value in the sensor's unit; null when there is none.
+     */
     value: number | null;
+    /**
+     * Unit of the value.
+     */
     unit: string;
+    /**
+     * Text of the rule's `message`, filled in.
+     */
     message: string;
+    /**
+     * User who did it; empty when no user did.
+     */
     user: string;
+    /**
+     * Comment of the user or the server; empty when there is none.
+     */
     comment: string;
     labels: Tags;
 };
 
+/**
+ * A ticket for one WebSocket connection.
+ */
 export type WebSocketTicket = {
+    /**
+     * The ticket, for `/ws?ticket=…`.
+     */
     ticket: string;
     /**
-     * Seconds.
+     * Seconds until the ticket expires.
      */
     expires_in: number;
 };
 
 /**
- * `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms` or
- * `alarms/{severity}`.
+ * A topic: `sensors/{id}`, `gateways/{id}`, `sensors?type={type}`, `gateways/status`, `alarms`
+ * or `alarms/{severity}`.
  *
  */
 export type WsTopic = string;
 
 /**
- * Chosen by the client; the answer carries it back.
+ * Chosen by the client; the answer carries the same id.
  */
 export type WsMessageId = string;
 
+/**
+ * A message to the server.
+ */
 export type WsClientMessage = ({
     type: 'auth';
 } & WsAuth) | ({
@@ -2295,26 +3098,38 @@ export type WsClientMessage = ({
 } & WsUnsubscribe);
 
 /**
- * Log in, or renew the login of an open socket with a newer token of the same user. Answered
- * by `authenticated`.
+ * Logs in, or extends the login of an open socket with a newer token of the same user.
+ * Answered by `authenticated`.
  *
  */
 export type WsAuth = {
+    /**
+     * Always `auth`.
+     */
     type: 'auth';
+    /**
+     * The access token.
+     */
     token: string;
     id?: WsMessageId;
 };
 
 /**
- * Add topics, or change the policy of those that are there. Answered by `subscribed` with the
- * topics that were taken.
+ * Adds topics, or changes the policy of topics already subscribed to. Answered by `subscribed`
+ * with the topics that were accepted.
  *
  */
 export type WsSubscribe = {
+    /**
+     * Always `subscribe`.
+     */
     type: 'subscribe';
+    /**
+     * Between 1 and 1,000 topics.
+     */
     topics: Array<WsTopic>;
     /**
-     * Send readings of this connection as `sensor_data_batch`; without it that stays as it is.
+     * Sends the readings of this connection as `sensor_data_batch`; absent keeps the mode.
      *
      */
     batch?: boolean;
@@ -2324,38 +3139,50 @@ export type WsSubscribe = {
     snapshot?: boolean;
     resume?: WsPosition;
     /**
-     * Which readings of these topics come. Of several topics that match, the one that sends
-     * most counts.
+     * Which readings of these topics are sent: `every` reading, or at most one per sensor in
+     * `interval_ms` (`conflate`). When several topics match, the one that sends most applies.
      *
      */
     policy?: 'every' | 'conflate';
     /**
-     * With `conflate`: the least time between two readings of a sensor.
+     * With `conflate`: milliseconds between two readings of a sensor.
      */
     interval_ms?: number;
     id?: WsMessageId;
 };
 
 /**
- * A place in the alarm log, after the event with that offset.
+ * A position in the alarm log, after the event with that offset.
  */
 export type WsPosition = {
     /**
-     * Names the log. Offsets of another one mean nothing.
+     * Identifies the alarm log.
      */
     epoch: string;
+    /**
+     * Offset of the last event seen.
+     */
     offset: number;
 };
 
 /**
- * Remove topics. Answered by `unsubscribed`.
+ * Removes topics. Answered by `unsubscribed`.
  */
 export type WsUnsubscribe = {
+    /**
+     * Always `unsubscribe`.
+     */
     type: 'unsubscribe';
+    /**
+     * Between 1 and 1,000 topics.
+     */
     topics: Array<WsTopic>;
     id?: WsMessageId;
 };
 
+/**
+ * A message from the server. More types and members may be added.
+ */
 export type WsServerMessage = ({
     type: 'authenticated';
 } & WsAuthenticated) | ({
@@ -2384,42 +3211,78 @@ export type WsServerMessage = ({
     type: 'error';
 } & WsError);
 
+/**
+ * The login was accepted.
+ */
 export type WsAuthenticated = {
+    /**
+     * Always `authenticated`.
+     */
     type: 'authenticated';
     user_id: Id;
     /**
-     * When the socket closes with 4401, unless a newer token comes before.
+     * When the socket closes with 4401, unless a newer token is sent before.
      */
     expires_at: string;
     id?: WsMessageId;
 };
 
+/**
+ * The topics that were accepted.
+ */
 export type WsSubscribed = {
+    /**
+     * Always `subscribed`.
+     */
     type: 'subscribed';
+    /**
+     * The topics.
+     */
     topics: Array<WsTopic>;
     /**
-     * With topics of alarms: the log.
+     * The alarm log; present with topics of alarms.
      */
     epoch?: string;
     /**
-     * With topics of alarms: what follows is after this event.
+     * The events that follow come after this one; present with topics of alarms.
      */
     offset?: number;
     id?: WsMessageId;
 };
 
+/**
+ * The topics that were removed.
+ */
 export type WsUnsubscribed = {
+    /**
+     * Always `unsubscribed`.
+     */
     type: 'unsubscribed';
+    /**
+     * The topics.
+     */
     topics: Array<WsTopic>;
     id?: WsMessageId;
 };
 
+/**
+ * A reading, without its sensor.
+ */
 export type WsReading = {
+    /**
+     * Value in the sensor's unit; null when there is none.
+     */
     value: number | null;
+    /**
+     * When the value was measured, by the gateway's clock.
+     */
     timestamp: string;
     quality: Quality;
 };
 
+/**
+ * A reading and its sensor.
+ */
 export type WsSensorReading = {
     sensor_id: Id;
     data: WsReading;
@@ -2429,26 +3292,41 @@ export type WsSensorReading = {
  * One stored reading.
  */
 export type WsSensorData = {
+    /**
+     * Always `sensor_data`.
+     */
     type: 'sensor_data';
     sensor_id: Id;
     data: WsReading;
 };
 
 /**
- * Several stored readings in one frame, in their order.
+ * Several stored readings in one frame, in the order in which they were stored.
  */
 export type WsSensorDataBatch = {
+    /**
+     * Always `sensor_data_batch`.
+     */
     type: 'sensor_data_batch';
+    /**
+     * The readings.
+     */
     items: Array<WsSensorReading>;
 };
 
 /**
- * A gateway came or went.
+ * The presence of a gateway changed.
  */
 export type WsGatewayStatus = {
+    /**
+     * Always `gateway_status`.
+     */
     type: 'gateway_status';
     gateway_id: Id;
     status: GatewayStatus;
+    /**
+     * When it changed.
+     */
     timestamp: string;
 };
 
@@ -2456,64 +3334,107 @@ export type WsGatewayStatus = {
  * One event of the alarm log.
  */
 export type WsAlarm = {
+    /**
+     * Always `alarm`.
+     */
     type: 'alarm';
+    /**
+     * Identifies the alarm log; offsets of another epoch are not comparable.
+     */
     epoch: string;
+    /**
+     * Position in the alarm log, without gaps.
+     */
     offset: number;
     event: AlarmEvent;
 };
 
 /**
- * The newest readings of the sensors of topics just subscribed to.
+ * The newest readings of the sensors of topics that were just subscribed to.
  */
 export type WsSnapshot = {
+    /**
+     * Always `snapshot`.
+     */
     type: 'snapshot';
+    /**
+     * The topics.
+     */
     topics: Array<WsTopic>;
+    /**
+     * The newest readings.
+     */
     items: Array<WsSensorReading>;
     /**
-     * Another message of the same snapshot follows.
+     * True when another message of the same snapshot follows.
      */
     more: boolean;
 };
 
 /**
- * The alarms that are not normal, as they are after the event with that offset. An event that
- * is not after it is in it already.
+ * The alarms that are not normal, as they are after the event with that offset. Events up to
+ * that offset are included.
  *
  */
 export type WsAlarmSnapshot = {
+    /**
+     * Always `alarm_snapshot`.
+     */
     type: 'alarm_snapshot';
+    /**
+     * The topics.
+     */
     topics: Array<WsTopic>;
+    /**
+     * Identifies the alarm log; offsets of another epoch are not comparable.
+     */
     epoch: string;
+    /**
+     * Offset of the last event that is included.
+     */
     offset: number;
     /**
-     * The last event of each, the worst first, at most 10,000.
+     * The last event of each alarm, the most severe first, at most 10,000.
      */
     alarms: Array<AlarmEvent>;
     /**
-     * Another message of the same snapshot follows.
+     * True when another message of the same snapshot follows.
      */
     more: boolean;
 };
 
 /**
- * What the client has may have a hole. Of alarms, an `alarm_snapshot` follows that replaces
- * it; of readings, read them by `GET /api/data` or subscribe again with `snapshot`.
+ * The client may have missed something. For alarms an `alarm_snapshot` follows, which replaces
+ * what the client knows; for readings, read them by `GET /api/data` or subscribe again with
+ * `snapshot`.
  *
  */
 export type WsResync = {
+    /**
+     * Always `resync`.
+     */
     type: 'resync';
+    /**
+     * What may be missing.
+     */
     scope: 'alarms' | 'readings';
     /**
-     * In words.
+     * The reason in words.
      */
     reason: string;
 };
 
 /**
- * Readings left out because the client reads too slowly.
+ * Readings were left out because the client reads too slowly.
  */
 export type WsLagged = {
+    /**
+     * Always `lagged`.
+     */
     type: 'lagged';
+    /**
+     * Number of readings left out.
+     */
     dropped: number;
 };
 
@@ -2521,86 +3442,135 @@ export type WsLagged = {
  * Sent every 30 s; needs no answer.
  */
 export type WsPing = {
+    /**
+     * Always `ping`.
+     */
     type: 'ping';
     /**
-     * The server's clock.
+     * Time of the server's clock.
      */
     time: string;
 };
 
 /**
- * A client message that could not be followed; the connection goes on.
+ * A client message could not be carried out; the connection stays open.
  */
 export type WsError = {
+    /**
+     * Always `error`.
+     */
     type: 'error';
+    /**
+     * What went wrong.
+     */
     code: 'bad_message' | 'not_authenticated' | 'unknown_topic' | 'too_many_topics' | 'rate_limited' | 'forbidden' | 'unavailable' | 'snapshot_too_large';
+    /**
+     * The error in words.
+     */
     detail: string;
     /**
-     * The topics it is about.
+     * The topics that it is about.
      */
     topics?: Array<string>;
     id?: WsMessageId;
 };
 
+/**
+ * State of the service and its dependencies.
+ */
 export type Health = {
+    /**
+     * `healthy`, `degraded` when something that is not required is down, or `down`.
+     *
+     */
     status: 'healthy' | 'degraded' | 'down';
     /**
-     * Time of the answer.
+     * When this was computed.
      */
     timestamp: string;
+    /**
+     * Version of the program.
+     */
     version: string;
     database: ConnectionStatus;
     redis: ConnectionStatus;
     mqtt: ConnectionStatus;
+    /**
+     * Seconds since the start.
+     */
     uptime_seconds: number;
+    /**
+     * State of each dependency.
+     */
     dependencies: Array<Dependency>;
 };
 
 /**
- * Whether the service is there, in one word for simple checks; `dependencies` has the details.
- * A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+ * Whether the service is available, in one word for simple checks; `dependencies` has the
+ * details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
  * `connected` as long as that works.
  *
  */
 export const ConnectionStatus = { CONNECTED: 'connected', DISCONNECTED: 'disconnected' } as const;
 
 /**
- * Whether the service is there, in one word for simple checks; `dependencies` has the details.
- * A service whose work is done in this process, such as Redis without `REDIS_URL`, is
+ * Whether the service is available, in one word for simple checks; `dependencies` has the
+ * details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
  * `connected` as long as that works.
  *
  */
 export type ConnectionStatus = typeof ConnectionStatus[keyof typeof ConnectionStatus];
 
+/**
+ * A part that the service depends on.
+ */
 export type Dependency = {
     /**
-     * Ingest is down while a message waits for more than 30 s to be stored.
+     * Name of the dependency. `ingest` is down while a message has waited for more than 30 s
+     * to be stored.
+     *
      */
     name: 'database' | 'ingest' | 'mqtt' | 'redis';
     /**
-     * Part of this process and its children, or a service of its own.
+     * `embedded` is part of this process and its children, `external` a service of its own.
+     *
      */
     kind: 'embedded' | 'external';
+    /**
+     * Whether it works.
+     */
     state: 'up' | 'down';
     /**
-     * Whether the service is of use without it.
+     * Whether the service needs it.
      */
     required: boolean;
     /**
-     * How long the check took.
+     * Duration of the check in milliseconds.
      */
     latency_ms: number;
     /**
-     * What it is, or what is wrong, or whose promise an acknowledgement is.
+     * What it is, what is wrong, or whose promise an acknowledgement is.
      */
     detail: string;
 };
 
+/**
+ * Answer of a process that is alive.
+ */
 export type Liveness = {
+    /**
+     * Always `alive`.
+     */
     status: 'alive';
 };
 
+/**
+ * Whether the service accepts requests.
+ */
 export type Readiness = {
+    /**
+     * Whether requests are accepted.
+     */
     status: 'ready' | 'not_ready';
     /**
      * What it waits for; empty when ready.
@@ -2608,10 +3578,16 @@ export type Readiness = {
     detail: string;
 };
 
+/**
+ * Version and origin of the program.
+ */
 export type Version = {
+    /**
+     * Version of the program.
+     */
     version: string;
     /**
-     * Commit it was built from; empty when not known.
+     * Commit it was built from; empty when unknown.
      */
     commit: string;
     /**
@@ -2632,71 +3608,77 @@ export type OpenApiDocument = {
  */
 export type Problem = {
     /**
-     * Stable name of the kind of error, as a path: `/problems/not-found`.
+     * Stable identifier of the kind of error. More may be added.
      */
     type: string;
     /**
-     * The kind of error for people.
+     * The type in words.
      */
     title: string;
     /**
-     * The HTTP status.
+     * The HTTP status code.
      */
     status: number;
     /**
-     * This error for people.
+     * This error in words.
      */
     detail: string;
     /**
-     * The request's id.
+     * The request's id, as in `X-Request-ID`.
      */
     instance: string;
     /**
-     * Each faulty field.
+     * The faulty fields, at most 20.
      */
     errors?: Array<FieldError>;
 };
 
+/**
+ * A faulty field of the request.
+ */
 export type FieldError = {
     /**
-     * Name of the parameter, or path of the member (`readings.3.value`).
+     * Name of the parameter, or path of the member such as `readings[3].value`.
      */
     field: string;
+    /**
+     * What is wrong, and what would be right.
+     */
     reason: string;
 };
 
 /**
- * Its id.
+ * Id of the resource.
  */
 export type IdParameter = Id;
 
 /**
- * One or more sensors (`sensor_id=1&sensor_id=2`).
+ * One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
  */
 export type SensorIds = Array<Id>;
 
 /**
- * Not before this instant.
+ * Start of the range.
  */
 export type Start = string;
 
 /**
- * Before this instant.
+ * End of the range, not included.
  */
 export type End = string;
 
 /**
- * Whose clock the buckets follow, by its name in the IANA database.
+ * Time zone whose clock the buckets follow, by its IANA name.
  */
 export type Timezone = string;
 
 /**
- * How many at most.
+ * How many items at most.
  */
 export type Limit = number;
 
 /**
- * Where the page begins; from the `Link` header of the page before, for the same filters.
+ * Where the page begins: from the `Link` header of the page before, for the same filters.
  *
  */
 export type Cursor = string;
@@ -2707,32 +3689,32 @@ export type Cursor = string;
 export type Count = boolean;
 
 /**
- * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
- * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+ * Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+ * (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
  *
  */
 export type IsSystem = boolean;
 
 /**
- * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
- * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
- * and `unit` in an export. If absent, nothing is added.
+ * What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+ * request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+ * an export.
  *
  */
 export type IncludeParameter = IncludedMember;
 
 /**
- * Answer what would go and change nothing.
+ * Return what would be deleted, and change nothing.
  */
 export type DryRun = boolean;
 
 /**
- * The `ETag` that the change is based on; 412 when it is no longer the current one.
+ * The `ETag` that the change is based on; 412 when it is no longer current.
  */
 export type IfMatch = string;
 
 /**
- * The `ETag` of an answer the client has; 304 when it is still the answer.
+ * The `ETag` of an answer that the client has; 304 when it is still current.
  */
 export type IfNoneMatch = string;
 
@@ -2745,7 +3727,7 @@ export type LoginData = {
 
 export type LoginErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -2753,14 +3735,14 @@ export type LoginErrors = {
      */
     401: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
-     * needed.
+     * The body is larger than the server accepts, 2 MiB by default, or 4,096 bytes where no login
+     * is needed.
      *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -2794,7 +3776,7 @@ export type RefreshSessionData = {
 
 export type RefreshSessionErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -2802,14 +3784,14 @@ export type RefreshSessionErrors = {
      */
     401: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
-     * needed.
+     * The body is larger than the server accepts, 2 MiB by default, or 4,096 bytes where no login
+     * is needed.
      *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -2897,7 +3879,7 @@ export type ChangePasswordData = {
 
 export type ChangePasswordErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -2905,8 +3887,8 @@ export type ChangePasswordErrors = {
      */
     401: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -2936,23 +3918,23 @@ export type ListUsersData = {
     path?: never;
     query?: {
         /**
-         * Only the user of this name.
+         * Only the user with this name.
          */
         username?: Username;
         /**
-         * Only users with this very role.
+         * Only users with exactly this role.
          */
         role?: Role;
         /**
-         * Only users who may, or may not, log in.
+         * Only users who may log in (true) or may not (false).
          */
         is_active?: boolean;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -2966,7 +3948,7 @@ export type ListUsersData = {
 
 export type ListUsersErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3003,7 +3985,7 @@ export type CreateUserData = {
 
 export type CreateUserErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3015,12 +3997,12 @@ export type CreateUserErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3045,19 +4027,19 @@ export type DeleteUserData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
     query?: {
         /**
-         * Answer what would go and change nothing.
+         * Return what would be deleted, and change nothing.
          */
         dry_run?: boolean;
     };
@@ -3066,7 +4048,7 @@ export type DeleteUserData = {
 
 export type DeleteUserErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3078,15 +4060,15 @@ export type DeleteUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -3099,7 +4081,7 @@ export type DeleteUserError = DeleteUserErrors[keyof DeleteUserErrors];
 
 export type DeleteUserResponses = {
     /**
-     * What went, or would go.
+     * What was deleted, or would be.
      */
     200: UserDeletionResult;
 };
@@ -3110,7 +4092,7 @@ export type GetUserData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3120,7 +4102,7 @@ export type GetUserData = {
 
 export type GetUserErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3132,7 +4114,7 @@ export type GetUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -3156,13 +4138,13 @@ export type UpdateUserData = {
     body: UserUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3172,7 +4154,7 @@ export type UpdateUserData = {
 
 export type UpdateUserErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3184,20 +4166,20 @@ export type UpdateUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3227,25 +4209,25 @@ export type ListGatewaysData = {
          */
         key?: Key;
         /**
-         * Only gateways in this state.
+         * Only gateways with this presence.
          */
         status?: GatewayStatus;
         /**
-         * Only gateways that are, or are not, in use.
+         * Only gateways that are in use (true) or are not (false).
          */
         is_active?: boolean;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+         * (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -3259,7 +4241,7 @@ export type ListGatewaysData = {
 
 export type ListGatewaysErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3292,7 +4274,7 @@ export type CreateGatewayData = {
 
 export type CreateGatewayErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3304,12 +4286,12 @@ export type CreateGatewayErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3334,23 +4316,23 @@ export type DeleteGatewayData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
     query?: {
         /**
-         * Delete its sensors and their readings too.
+         * Also delete its sensors and their readings.
          */
         cascade?: boolean;
         /**
-         * Answer what would go and change nothing.
+         * Return what would be deleted, and change nothing.
          */
         dry_run?: boolean;
     };
@@ -3359,7 +4341,7 @@ export type DeleteGatewayData = {
 
 export type DeleteGatewayErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3371,15 +4353,15 @@ export type DeleteGatewayErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -3392,7 +4374,7 @@ export type DeleteGatewayError = DeleteGatewayErrors[keyof DeleteGatewayErrors];
 
 export type DeleteGatewayResponses = {
     /**
-     * What went, or would go.
+     * What was deleted, or would be.
      */
     200: DeletionResult;
 };
@@ -3403,7 +4385,7 @@ export type GetGatewayData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3413,7 +4395,7 @@ export type GetGatewayData = {
 
 export type GetGatewayErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3421,7 +4403,7 @@ export type GetGatewayErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -3445,13 +4427,13 @@ export type UpdateGatewayData = {
     body: GatewayUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3461,7 +4443,7 @@ export type UpdateGatewayData = {
 
 export type UpdateGatewayErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3473,20 +4455,20 @@ export type UpdateGatewayErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3511,7 +4493,7 @@ export type ListCredentialsData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3521,7 +4503,7 @@ export type ListCredentialsData = {
 
 export type ListCredentialsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3533,7 +4515,7 @@ export type ListCredentialsErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -3546,7 +4528,7 @@ export type ListCredentialsError = ListCredentialsErrors[keyof ListCredentialsEr
 
 export type ListCredentialsResponses = {
     /**
-     * The credentials in force.
+     * The valid credentials.
      */
     200: Array<Credential>;
 };
@@ -3557,7 +4539,7 @@ export type CreateCredentialData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3567,7 +4549,7 @@ export type CreateCredentialData = {
 
 export type CreateCredentialErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3579,11 +4561,11 @@ export type CreateCredentialErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
@@ -3596,7 +4578,7 @@ export type CreateCredentialError = CreateCredentialErrors[keyof CreateCredentia
 
 export type CreateCredentialResponses = {
     /**
-     * What the gateway connects with.
+     * The credential with its secret.
      */
     201: CredentialWithSecret;
 };
@@ -3607,11 +4589,11 @@ export type RevokeCredentialData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
         /**
-         * The credential's id.
+         * Id of the credential.
          */
         credential_id: Id;
     };
@@ -3621,7 +4603,7 @@ export type RevokeCredentialData = {
 
 export type RevokeCredentialErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3633,7 +4615,7 @@ export type RevokeCredentialErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -3646,7 +4628,7 @@ export type RevokeCredentialError = RevokeCredentialErrors[keyof RevokeCredentia
 
 export type RevokeCredentialResponses = {
     /**
-     * It is revoked.
+     * The credential is revoked.
      */
     204: void;
 };
@@ -3670,21 +4652,21 @@ export type ListSensorsData = {
          */
         type?: SensorType;
         /**
-         * Only sensors that are, or are not, in use.
+         * Only sensors that are in use (true) or are not (false).
          */
         is_active?: boolean;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+         * (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -3698,7 +4680,7 @@ export type ListSensorsData = {
 
 export type ListSensorsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3731,7 +4713,7 @@ export type CreateSensorData = {
 
 export type CreateSensorErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3743,12 +4725,12 @@ export type CreateSensorErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3773,19 +4755,19 @@ export type DeleteSensorData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
     query?: {
         /**
-         * Answer what would go and change nothing.
+         * Return what would be deleted, and change nothing.
          */
         dry_run?: boolean;
     };
@@ -3794,7 +4776,7 @@ export type DeleteSensorData = {
 
 export type DeleteSensorErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3806,15 +4788,15 @@ export type DeleteSensorErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -3827,7 +4809,7 @@ export type DeleteSensorError = DeleteSensorErrors[keyof DeleteSensorErrors];
 
 export type DeleteSensorResponses = {
     /**
-     * What went, or would go.
+     * What was deleted, or would be.
      */
     200: DeletionResult;
 };
@@ -3838,7 +4820,7 @@ export type GetSensorData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3848,7 +4830,7 @@ export type GetSensorData = {
 
 export type GetSensorErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3856,7 +4838,7 @@ export type GetSensorErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -3880,13 +4862,13 @@ export type UpdateSensorData = {
     body: SensorUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -3896,7 +4878,7 @@ export type UpdateSensorData = {
 
 export type UpdateSensorErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3908,20 +4890,20 @@ export type UpdateSensorErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -3951,15 +4933,15 @@ export type DeleteReadingsData = {
          */
         sensor_id: Id;
         /**
-         * Not before this instant.
+         * Delete readings at this instant or later.
          */
         start: string;
         /**
-         * Before this instant.
+         * Delete readings before this instant.
          */
         end: string;
         /**
-         * Answer what would go and change nothing.
+         * Return what would be deleted, and change nothing.
          */
         dry_run?: boolean;
     };
@@ -3968,7 +4950,7 @@ export type DeleteReadingsData = {
 
 export type DeleteReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -3980,8 +4962,8 @@ export type DeleteReadingsErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -3995,7 +4977,7 @@ export type DeleteReadingsError = DeleteReadingsErrors[keyof DeleteReadingsError
 
 export type DeleteReadingsResponses = {
     /**
-     * What went, or would go.
+     * What was deleted, or would be.
      */
     200: ReadingsDeletionResult;
 };
@@ -4011,11 +4993,11 @@ export type ListReadingsData = {
          */
         sensor_id: Array<Id>;
         /**
-         * Not before this instant.
+         * Only readings at this instant or later.
          */
         start?: string;
         /**
-         * Before this instant.
+         * Only readings before this instant.
          */
         end?: string;
         /**
@@ -4023,15 +5005,15 @@ export type ListReadingsData = {
          */
         quality?: Quality;
         /**
-         * Newest first (`desc`) or oldest first (`asc`).
+         * Order by time.
          */
         order?: SortOrder;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4041,7 +5023,7 @@ export type ListReadingsData = {
 
 export type ListReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4049,8 +5031,8 @@ export type ListReadingsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4075,8 +5057,8 @@ export type WriteReadingsData = {
     body: ReadingsWriteRequest;
     headers?: {
         /**
-         * Names this write among those of the user; visible ASCII, best something random such as a
-         * UUID.
+         * Identifies this write among those of the user: visible ASCII, preferably random such as
+         * a UUID.
          *
          */
         'Idempotency-Key'?: string;
@@ -4088,7 +5070,7 @@ export type WriteReadingsData = {
 
 export type WriteReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4100,19 +5082,19 @@ export type WriteReadingsErrors = {
      */
     403: Problem;
     /**
-     * A request with this `Idempotency-Key` is at work; try again after `Retry-After` seconds.
+     * A request with this `Idempotency-Key` is in progress; try again after `Retry-After` seconds.
      *
      */
     409: Problem;
     /**
-     * The body is larger than the server reads, 2 MiB by default, or 4,096 bytes where no login is
-     * needed.
+     * The body is larger than the server accepts, 2 MiB by default, or 4,096 bytes where no login
+     * is needed.
      *
      */
     413: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -4121,8 +5103,8 @@ export type WriteReadingsErrors = {
      */
     422: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4136,7 +5118,7 @@ export type WriteReadingsError = WriteReadingsErrors[keyof WriteReadingsErrors];
 
 export type WriteReadingsResponses = {
     /**
-     * What became of each reading.
+     * The outcome of each reading.
      */
     200: ReadingsWriteResult;
 };
@@ -4152,7 +5134,7 @@ export type PreviewRetentionData = {
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4162,7 +5144,7 @@ export type PreviewRetentionData = {
 
 export type PreviewRetentionErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4174,8 +5156,8 @@ export type PreviewRetentionErrors = {
      */
     403: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4213,28 +5195,28 @@ export type ListLatestReadingsData = {
          */
         type?: SensorType;
         /**
-         * Only the server's own (true), which have ids from 2000000000 on, or only the plant's
-         * (false). If absent, the plant's and those that `sensor_id` or `gateway_id` name.
+         * Only the server's own (true), whose ids begin at 2000000000, or only those of the plant
+         * (false). If absent, those of the plant and those that `sensor_id` or `gateway_id` name.
          *
          */
         is_system?: boolean;
         /**
-         * Seconds after which a reading is stale.
+         * Seconds after which a reading counts as stale.
          */
-        stale_after?: number;
+        stale_after_seconds?: number;
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-         * and `unit` in an export. If absent, nothing is added.
+         * What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+         * request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+         * an export.
          *
          */
         include?: IncludedMember;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4244,7 +5226,7 @@ export type ListLatestReadingsData = {
 
 export type ListLatestReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4261,7 +5243,7 @@ export type ListLatestReadingsError = ListLatestReadingsErrors[keyof ListLatestR
 
 export type ListLatestReadingsResponses = {
     /**
-     * A page of newest readings.
+     * A page of latest readings.
      */
     200: Array<LatestReading>;
 };
@@ -4272,22 +5254,22 @@ export type GetHistoryData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` of an answer the client has; 304 when it is still the answer.
+         * The `ETag` of an answer that the client has; 304 when it is still current.
          */
         'If-None-Match'?: string;
     };
     path?: never;
     query: {
         /**
-         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         * One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
          */
         sensor_id: Array<Id>;
         /**
-         * Not before this instant.
+         * Start of the range.
          */
         start: string;
         /**
-         * Before this instant.
+         * End of the range, not included.
          */
         end: string;
         /**
@@ -4301,35 +5283,30 @@ export type GetHistoryData = {
          */
         points?: number;
         /**
-         * What to compute (`agg=min&agg=max`); `avg` if it is absent.
+         * Aggregates to compute (`agg=min&agg=max`); `avg` if absent.
          */
         agg?: Array<Aggregate>;
         /**
-         * Whose clock the buckets follow, by its name in the IANA database.
+         * Time zone whose clock the buckets follow, by its IANA name.
          */
         timezone?: string;
         /**
-         * What is in a bucket without readings: `none` leaves it out, `null` has it without
-         * values, `previous` repeats the values of the one before, `linear` lies between its
-         * neighbours. `count` is then 0, and `percent_good` null.
-         *
+         * What stands in buckets without readings.
          */
         fill?: HistoryFill;
         /**
-         * A list of `points` for each sensor, or a list for each of their members, `columns`,
-         * which is smaller.
-         *
+         * Shape of the answer.
          */
         format?: SeriesFormat;
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-         * and `unit` in an export. If absent, nothing is added.
+         * What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+         * request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+         * an export.
          *
          */
         include?: IncludedMember;
         /**
-         * Buckets of a sensor at most.
+         * How many buckets of a sensor at most.
          */
         limit?: number;
     };
@@ -4338,7 +5315,7 @@ export type GetHistoryData = {
 
 export type GetHistoryErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4346,8 +5323,8 @@ export type GetHistoryErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4372,22 +5349,22 @@ export type GetDownsampledReadingsData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` of an answer the client has; 304 when it is still the answer.
+         * The `ETag` of an answer that the client has; 304 when it is still current.
          */
         'If-None-Match'?: string;
     };
     path?: never;
     query: {
         /**
-         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         * One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
          */
         sensor_id: Array<Id>;
         /**
-         * Not before this instant.
+         * Start of the range.
          */
         start: string;
         /**
-         * Before this instant.
+         * End of the range, not included.
          */
         end: string;
         /**
@@ -4399,9 +5376,9 @@ export type GetDownsampledReadingsData = {
          */
         points?: number;
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-         * and `unit` in an export. If absent, nothing is added.
+         * What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+         * request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+         * an export.
          *
          */
         include?: IncludedMember;
@@ -4411,7 +5388,7 @@ export type GetDownsampledReadingsData = {
 
 export type GetDownsampledReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4419,8 +5396,8 @@ export type GetDownsampledReadingsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4446,33 +5423,33 @@ export type GetStatisticsData = {
     path?: never;
     query: {
         /**
-         * One or more sensors (`sensor_id=1&sensor_id=2`).
+         * One or more sensors (`sensor_id=1&sensor_id=2`), at most 100.
          */
         sensor_id: Array<Id>;
         /**
-         * Not before this instant.
+         * Start of the range.
          */
         start: string;
         /**
-         * Before this instant.
+         * End of the range, not included.
          */
         end: string;
         /**
-         * Also cut into buckets; absent means the whole range.
+         * Width of the intervals; the whole range if absent.
          */
         interval?: Interval;
         /**
-         * Which percentiles (`percentiles=p50&percentiles=p99`); `p05`, `p50` and `p95` if it is
-         * absent.
+         * Percentiles to compute (`percentiles=p50&percentiles=p99`), `p01` to `p99`; `p05`, `p50`
+         * and `p95` if absent.
          *
          */
         percentiles?: Array<string>;
         /**
-         * Whose clock the buckets follow, by its name in the IANA database.
+         * Time zone whose clock the buckets follow, by its IANA name.
          */
         timezone?: string;
         /**
-         * A longer pause is a gap.
+         * Seconds after which the time between two readings counts as a gap.
          */
         gap_seconds?: number;
     };
@@ -4481,7 +5458,7 @@ export type GetStatisticsData = {
 
 export type GetStatisticsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4489,8 +5466,8 @@ export type GetStatisticsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4520,11 +5497,11 @@ export type ExportReadingsData = {
          */
         sensor_id: Array<Id>;
         /**
-         * Not before this instant.
+         * Only readings at this instant or later.
          */
         start?: string;
         /**
-         * Before this instant.
+         * Only readings before this instant.
          */
         end?: string;
         /**
@@ -4532,19 +5509,19 @@ export type ExportReadingsData = {
          */
         quality?: Quality;
         /**
-         * Of the file.
+         * Format of the file.
          */
         format?: ExportFormat;
         /**
-         * What each item also has. `sensor` is the sensor's key, name and unit, as they are at the
-         * time of the request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name`
-         * and `unit` in an export. If absent, nothing is added.
+         * What to add to each item. `sensor` adds key, name and unit of the sensor at the time of the
+         * request: the member `sensor` in JSON, the columns `sensor_key`, `sensor_name` and `unit` in
+         * an export.
          *
          */
         include?: IncludedMember;
         /**
-         * Go on behind this reading, `{sensor_id}@{timestamp}`, the last one there is of an export
-         * that was cut off.
+         * Continue after this reading, `{sensor_id}@{timestamp}`, the last one of an export that
+         * was cut off.
          *
          */
         after?: string;
@@ -4554,7 +5531,7 @@ export type ExportReadingsData = {
 
 export type ExportReadingsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4562,8 +5539,8 @@ export type ExportReadingsErrors = {
      */
     401: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4589,35 +5566,35 @@ export type ListRejectionsData = {
     path?: never;
     query?: {
         /**
-         * Only those of the gateway with this key, or of what a topic named so.
+         * Only rejections of the gateway with this key, or named so by the topic.
          */
         gateway?: string;
         /**
-         * Only those of this gateway.
+         * Only rejections of this gateway.
          */
         gateway_id?: Id;
         /**
-         * Only those refused for this reason.
+         * Only rejections for this reason.
          */
         reason?: RejectionReason;
         /**
-         * Only those on exactly this topic.
+         * Only rejections on exactly this topic.
          */
         topic?: string;
         /**
-         * Only those that came last at this instant or later.
+         * Only those with `last_at` at this instant or later.
          */
         start?: string;
         /**
-         * Only those that came last before this instant.
+         * Only those with `last_at` before this instant.
          */
         end?: string;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4631,7 +5608,7 @@ export type ListRejectionsData = {
 
 export type ListRejectionsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4652,7 +5629,7 @@ export type ListRejectionsError = ListRejectionsErrors[keyof ListRejectionsError
 
 export type ListRejectionsResponses = {
     /**
-     * A page of refusals.
+     * A page of rejections.
      */
     200: Array<Rejection>;
 };
@@ -4684,27 +5661,27 @@ export type ListAlarmsData = {
          */
         label?: Array<string>;
         /**
-         * Only alarms with this in their name or message, in upper or lower case.
+         * Only alarms with this text in their name or message, ignoring case.
          */
         text?: string;
         /**
-         * Only alarms in their state since this instant or later.
+         * Only alarms that entered their state at this instant or later.
          */
         start?: string;
         /**
-         * Only alarms in their state since before this instant.
+         * Only alarms that entered their state before this instant.
          */
         end?: string;
         /**
-         * By severity, of one severity the newest first; or by age of the state.
+         * Order of the list.
          */
         sort?: AlarmSort;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4718,7 +5695,7 @@ export type ListAlarmsData = {
 
 export type ListAlarmsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4751,7 +5728,7 @@ export type CreateAlarmData = {
 
 export type CreateAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4763,12 +5740,12 @@ export type CreateAlarmErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -4798,7 +5775,7 @@ export type AcknowledgeAlarmsData = {
 
 export type AcknowledgeAlarmsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4810,8 +5787,8 @@ export type AcknowledgeAlarmsErrors = {
      */
     403: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -4825,7 +5802,7 @@ export type AcknowledgeAlarmsError = AcknowledgeAlarmsErrors[keyof AcknowledgeAl
 
 export type AcknowledgeAlarmsResponses = {
     /**
-     * What became of each, in order.
+     * One result per alarm, in their order.
      */
     200: Array<AlarmBulkAcknowledgeResult>;
 };
@@ -4849,27 +5826,27 @@ export type ListAlarmEventsData = {
          */
         kind?: AlarmEventKind;
         /**
-         * Only of this severity.
+         * Only events of this severity.
          */
         severity?: Severity;
         /**
-         * Only those that happened at this instant or later.
+         * Only events at this instant or later.
          */
         start?: string;
         /**
-         * Only those that happened before this instant.
+         * Only events before this instant.
          */
         end?: string;
         /**
-         * Only those with a higher offset.
+         * Only events with a higher offset.
          */
         after?: number;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -4879,7 +5856,7 @@ export type ListAlarmEventsData = {
 
 export type ListAlarmEventsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4912,7 +5889,7 @@ export type SimulateAlarmData = {
 
 export type SimulateAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4924,14 +5901,14 @@ export type SimulateAlarmErrors = {
      */
     403: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
     /**
-     * The database does not answer, the service is stopping, or it is busy with questions over
-     * much data. Nothing was promised; try again.
+     * The database does not answer, the service is stopping, or too many expensive queries are
+     * running. Nothing was changed; try again.
      *
      */
     503: Problem;
@@ -4945,7 +5922,7 @@ export type SimulateAlarmError = SimulateAlarmErrors[keyof SimulateAlarmErrors];
 
 export type SimulateAlarmResponses = {
     /**
-     * What it would have done.
+     * What the rule would have done.
      */
     200: AlarmSimulationResult;
 };
@@ -4957,11 +5934,11 @@ export type GetAlarmKpiData = {
     path?: never;
     query?: {
         /**
-         * From this instant.
+         * Start of the range; 24 hours before `end` if absent.
          */
         start?: string;
         /**
-         * Until before this instant.
+         * End of the range, not included; now if absent.
          */
         end?: string;
     };
@@ -4970,7 +5947,7 @@ export type GetAlarmKpiData = {
 
 export type GetAlarmKpiErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -4987,7 +5964,7 @@ export type GetAlarmKpiError = GetAlarmKpiErrors[keyof GetAlarmKpiErrors];
 
 export type GetAlarmKpiResponses = {
     /**
-     * The figures.
+     * The KPIs.
      */
     200: AlarmKpi;
 };
@@ -4998,19 +5975,19 @@ export type DeleteAlarmData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
     query?: {
         /**
-         * Answer what would go and change nothing.
+         * Return what would be deleted, and change nothing.
          */
         dry_run?: boolean;
     };
@@ -5019,7 +5996,7 @@ export type DeleteAlarmData = {
 
 export type DeleteAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5031,15 +6008,15 @@ export type DeleteAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -5052,7 +6029,7 @@ export type DeleteAlarmError = DeleteAlarmErrors[keyof DeleteAlarmErrors];
 
 export type DeleteAlarmResponses = {
     /**
-     * What went, or would go.
+     * What was deleted, or would be.
      */
     200: DeletionResult;
 };
@@ -5063,7 +6040,7 @@ export type GetAlarmData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5073,7 +6050,7 @@ export type GetAlarmData = {
 
 export type GetAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5081,7 +6058,7 @@ export type GetAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -5105,13 +6082,13 @@ export type UpdateAlarmData = {
     body: AlarmUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5121,7 +6098,7 @@ export type UpdateAlarmData = {
 
 export type UpdateAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5133,20 +6110,20 @@ export type UpdateAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5171,7 +6148,7 @@ export type AcknowledgeAlarmData = {
     body: AlarmAcknowledgeRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5181,7 +6158,7 @@ export type AcknowledgeAlarmData = {
 
 export type AcknowledgeAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5193,16 +6170,16 @@ export type AcknowledgeAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5227,7 +6204,7 @@ export type ShelveAlarmData = {
     body: AlarmShelveRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5237,7 +6214,7 @@ export type ShelveAlarmData = {
 
 export type ShelveAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5249,16 +6226,16 @@ export type ShelveAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5283,7 +6260,7 @@ export type UnshelveAlarmData = {
     body: AlarmCommandRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5293,7 +6270,7 @@ export type UnshelveAlarmData = {
 
 export type UnshelveAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5305,16 +6282,16 @@ export type UnshelveAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5339,7 +6316,7 @@ export type ResetAlarmData = {
     body: AlarmCommandRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5349,7 +6326,7 @@ export type ResetAlarmData = {
 
 export type ResetAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5361,16 +6338,16 @@ export type ResetAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5395,7 +6372,7 @@ export type TakeAlarmOutOfServiceData = {
     body: AlarmOutOfServiceRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5405,7 +6382,7 @@ export type TakeAlarmOutOfServiceData = {
 
 export type TakeAlarmOutOfServiceErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5417,16 +6394,16 @@ export type TakeAlarmOutOfServiceErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5451,7 +6428,7 @@ export type ReturnAlarmToServiceData = {
     body: AlarmCommandRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5461,7 +6438,7 @@ export type ReturnAlarmToServiceData = {
 
 export type ReturnAlarmToServiceErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5473,16 +6450,16 @@ export type ReturnAlarmToServiceErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5507,7 +6484,7 @@ export type CommentOnAlarmData = {
     body: AlarmCommentRequest;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5517,7 +6494,7 @@ export type CommentOnAlarmData = {
 
 export type CommentOnAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5529,16 +6506,16 @@ export type CommentOnAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5563,7 +6540,7 @@ export type ListEventsForAlarmData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5573,27 +6550,27 @@ export type ListEventsForAlarmData = {
          */
         kind?: AlarmEventKind;
         /**
-         * Only of this severity.
+         * Only events of this severity.
          */
         severity?: Severity;
         /**
-         * Only those that happened at this instant or later.
+         * Only events at this instant or later.
          */
         start?: string;
         /**
-         * Only those that happened before this instant.
+         * Only events before this instant.
          */
         end?: string;
         /**
-         * Only those with a higher offset.
+         * Only events with a higher offset.
          */
         after?: number;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -5603,7 +6580,7 @@ export type ListEventsForAlarmData = {
 
 export type ListEventsForAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5611,7 +6588,7 @@ export type ListEventsForAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -5635,7 +6612,7 @@ export type ExplainAlarmData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5645,7 +6622,7 @@ export type ExplainAlarmData = {
 
 export type ExplainAlarmErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5653,7 +6630,7 @@ export type ExplainAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -5678,11 +6655,11 @@ export type ListNotificationChannelsData = {
     path?: never;
     query?: {
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -5692,7 +6669,7 @@ export type ListNotificationChannelsData = {
 
 export type ListNotificationChannelsErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5725,7 +6702,7 @@ export type CreateNotificationChannelData = {
 
 export type CreateNotificationChannelErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5737,12 +6714,12 @@ export type CreateNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5756,7 +6733,7 @@ export type CreateNotificationChannelError = CreateNotificationChannelErrors[key
 
 export type CreateNotificationChannelResponses = {
     /**
-     * The new channel.
+     * The new channel with its secret.
      */
     201: NotificationChannelWithSecret;
 };
@@ -5767,13 +6744,13 @@ export type DeleteNotificationChannelData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5783,7 +6760,7 @@ export type DeleteNotificationChannelData = {
 
 export type DeleteNotificationChannelErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5795,15 +6772,15 @@ export type DeleteNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -5816,7 +6793,7 @@ export type DeleteNotificationChannelError = DeleteNotificationChannelErrors[key
 
 export type DeleteNotificationChannelResponses = {
     /**
-     * It is deleted.
+     * The channel is deleted.
      */
     204: void;
 };
@@ -5827,7 +6804,7 @@ export type GetNotificationChannelData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5837,7 +6814,7 @@ export type GetNotificationChannelData = {
 
 export type GetNotificationChannelErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5845,7 +6822,7 @@ export type GetNotificationChannelErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -5869,13 +6846,13 @@ export type UpdateNotificationChannelData = {
     body: NotificationChannelUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5885,7 +6862,7 @@ export type UpdateNotificationChannelData = {
 
 export type UpdateNotificationChannelErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5897,20 +6874,20 @@ export type UpdateNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -5935,7 +6912,7 @@ export type TestNotificationChannelData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -5945,7 +6922,7 @@ export type TestNotificationChannelData = {
 
 export type TestNotificationChannelErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -5957,7 +6934,7 @@ export type TestNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -5970,7 +6947,7 @@ export type TestNotificationChannelError = TestNotificationChannelErrors[keyof T
 
 export type TestNotificationChannelResponses = {
     /**
-     * What became of it.
+     * The delivery.
      */
     200: NotificationDelivery;
 };
@@ -5982,11 +6959,11 @@ export type ListNotificationRoutesData = {
     path?: never;
     query?: {
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -5996,7 +6973,7 @@ export type ListNotificationRoutesData = {
 
 export type ListNotificationRoutesErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6029,7 +7006,7 @@ export type CreateNotificationRouteData = {
 
 export type CreateNotificationRouteErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6041,12 +7018,12 @@ export type CreateNotificationRouteErrors = {
      */
     403: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -6071,13 +7048,13 @@ export type DeleteNotificationRouteData = {
     body?: never;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -6087,7 +7064,7 @@ export type DeleteNotificationRouteData = {
 
 export type DeleteNotificationRouteErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6099,11 +7076,11 @@ export type DeleteNotificationRouteErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
@@ -6116,7 +7093,7 @@ export type DeleteNotificationRouteError = DeleteNotificationRouteErrors[keyof D
 
 export type DeleteNotificationRouteResponses = {
     /**
-     * It is deleted.
+     * The route is deleted.
      */
     204: void;
 };
@@ -6127,7 +7104,7 @@ export type GetNotificationRouteData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -6137,7 +7114,7 @@ export type GetNotificationRouteData = {
 
 export type GetNotificationRouteErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6145,7 +7122,7 @@ export type GetNotificationRouteErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -6169,13 +7146,13 @@ export type UpdateNotificationRouteData = {
     body: NotificationRouteUpdate;
     headers?: {
         /**
-         * The `ETag` that the change is based on; 412 when it is no longer the current one.
+         * The `ETag` that the change is based on; 412 when it is no longer current.
          */
         'If-Match'?: string;
     };
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -6185,7 +7162,7 @@ export type UpdateNotificationRouteData = {
 
 export type UpdateNotificationRouteErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6197,20 +7174,20 @@ export type UpdateNotificationRouteErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
-     * Somebody has changed it since the `ETag` was read.
+     * The resource was changed since the `ETag` was read.
      */
     412: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -6236,15 +7213,15 @@ export type ListNotificationSilencesData = {
     path?: never;
     query?: {
         /**
-         * Only those that have not ended.
+         * Only silences that have not ended.
          */
         current?: boolean;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -6254,7 +7231,7 @@ export type ListNotificationSilencesData = {
 
 export type ListNotificationSilencesErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6287,7 +7264,7 @@ export type CreateNotificationSilenceData = {
 
 export type CreateNotificationSilenceErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6299,8 +7276,8 @@ export type CreateNotificationSilenceErrors = {
      */
     403: Problem;
     /**
-     * The server does not read this `Content-Type`, charset or `Content-Encoding`; `detail` says
-     * what it does read.
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
      *
      */
     415: Problem;
@@ -6314,7 +7291,7 @@ export type CreateNotificationSilenceError = CreateNotificationSilenceErrors[key
 
 export type CreateNotificationSilenceResponses = {
     /**
-     * The silence.
+     * The new silence.
      */
     201: NotificationSilence;
 };
@@ -6325,7 +7302,7 @@ export type GetNotificationSilenceData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -6335,7 +7312,7 @@ export type GetNotificationSilenceData = {
 
 export type GetNotificationSilenceErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6343,7 +7320,7 @@ export type GetNotificationSilenceErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -6367,7 +7344,7 @@ export type EndNotificationSilenceData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the resource.
          */
         id: Id;
     };
@@ -6377,7 +7354,7 @@ export type EndNotificationSilenceData = {
 
 export type EndNotificationSilenceErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6389,11 +7366,11 @@ export type EndNotificationSilenceErrors = {
      */
     403: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
-     * It collides with what is there, such as a key already taken.
+     * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
     /**
@@ -6418,39 +7395,39 @@ export type ListNotificationDeliveriesData = {
     path?: never;
     query?: {
         /**
-         * Only by this channel.
+         * Only deliveries to this channel.
          */
         channel_id?: Id;
         /**
-         * Only by this route.
+         * Only deliveries of this route.
          */
         route_id?: Id;
         /**
-         * Only those with an event of this alarm among the first 100.
+         * Only deliveries with an event of this alarm among their first 100.
          */
         alarm_id?: Id;
         /**
-         * Only of this kind.
+         * Only deliveries of this kind.
          */
         kind?: NotificationDeliveryKind;
         /**
-         * Only in this state.
+         * Only deliveries with this status.
          */
         status?: NotificationDeliveryStatus;
         /**
-         * Only those made at this instant or later.
+         * Only deliveries created at this instant or later.
          */
         start?: string;
         /**
-         * Only those made before this instant.
+         * Only deliveries created before this instant.
          */
         end?: string;
         /**
-         * How many at most.
+         * How many items at most.
          */
         limit?: number;
         /**
-         * Where the page begins; from the `Link` header of the page before, for the same filters.
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
          *
          */
         cursor?: string;
@@ -6464,7 +7441,7 @@ export type ListNotificationDeliveriesData = {
 
 export type ListNotificationDeliveriesErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6492,7 +7469,7 @@ export type GetNotificationDeliveryData = {
     body?: never;
     path: {
         /**
-         * Its id.
+         * Id of the delivery.
          */
         id: number;
     };
@@ -6502,7 +7479,7 @@ export type GetNotificationDeliveryData = {
 
 export type GetNotificationDeliveryErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6510,7 +7487,7 @@ export type GetNotificationDeliveryErrors = {
      */
     401: Problem;
     /**
-     * There is no such thing.
+     * There is no such resource.
      */
     404: Problem;
     /**
@@ -6539,7 +7516,7 @@ export type OpenAlarmWebSocketData = {
 
 export type OpenAlarmWebSocketErrors = {
     /**
-     * The request does not fit the contract; `errors` names each fault.
+     * The request does not match the contract; `errors` names each fault.
      */
     400: Problem;
     /**
@@ -6551,7 +7528,7 @@ export type OpenAlarmWebSocketErrors = {
      */
     403: Problem;
     /**
-     * This is a WebSocket, and the request does not ask for one; connect by a WebSocket client.
+     * This is a WebSocket, and the request does not ask for one; connect with a WebSocket client.
      *
      */
     426: Problem;
@@ -6614,7 +7591,7 @@ export type GetHealthData = {
 
 export type GetHealthErrors = {
     /**
-     * It cannot work (`down`), or is stopping.
+     * The service does not work (`down`), or is stopping.
      */
     503: Health;
     /**
@@ -6627,7 +7604,7 @@ export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
 
 export type GetHealthResponses = {
     /**
-     * Everything it needs works (`healthy`), or something it can do without does not
+     * The service works (`healthy`), or a dependency that it does not need is down
      * (`degraded`).
      *
      */
@@ -6654,7 +7631,7 @@ export type GetLivenessError = GetLivenessErrors[keyof GetLivenessErrors];
 
 export type GetLivenessResponses = {
     /**
-     * It is.
+     * The process is alive.
      */
     200: Liveness;
 };
@@ -6670,7 +7647,7 @@ export type GetReadinessData = {
 
 export type GetReadinessErrors = {
     /**
-     * Not now.
+     * The service does not accept requests at present.
      */
     503: Readiness;
     /**
@@ -6683,7 +7660,7 @@ export type GetReadinessError = GetReadinessErrors[keyof GetReadinessErrors];
 
 export type GetReadinessResponses = {
     /**
-     * It can.
+     * The service accepts requests.
      */
     200: Readiness;
 };
