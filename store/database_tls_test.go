@@ -95,8 +95,7 @@ func TestDatabaseTLS(t *testing.T) {
 			if err != nil || got != want {
 				t.Errorf("got %+v, %v, want %+v", got, err, want)
 			}
-			// The driver is given the mode in words, so its own default, which changes, does not
-			// matter.
+			// The driver gets an explicit mode, so that its default does not matter.
 			explicit, err := store.WithTLS(in.dsn)
 			ok(t, err)
 			if !strings.Contains(explicit, "sslmode="+string(want.Mode)) {
@@ -116,13 +115,13 @@ func TestDatabaseTLS(t *testing.T) {
 	}
 }
 
-// front is a TCP listener on loopback before a PostgreSQL that has only a Unix socket.
+// front accepts TCP connections on loopback for a PostgreSQL that listens on a Unix socket only.
 type front struct {
-	addr          net.Addr
-	asked, inside atomic.Int32 // connections that asked for TLS, and those that were given it
+	addr                net.Addr
+	requests, encrypted atomic.Int32 // connections that requested TLS, and those that got it
 }
 
-// startFront offers TLS with cert, none when that is nil.
+// startFront starts a front that offers TLS with cert; nil: it offers none.
 func startFront(t *testing.T, socket string, cert *tls.Certificate) *front {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -149,13 +148,13 @@ func (f *front) serve(c net.Conn, socket string, cert *tls.Certificate) {
 	}
 	const sslRequest = 80877103
 	if binary.BigEndian.Uint32(first[4:]) == sslRequest {
-		f.asked.Add(1)
+		f.requests.Add(1)
 		if cert == nil {
 			_, _ = c.Write([]byte("N"))
 		} else {
 			_, _ = c.Write([]byte("S"))
 			c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}})
-			f.inside.Add(1)
+			f.encrypted.Add(1)
 		}
 		first = nil
 	}
@@ -181,12 +180,12 @@ func TestOpen_LoopbackWithoutSSLMode(t *testing.T) {
 		params string
 		says   string // of the error
 	}{
-		"a server without TLS is used as it is": {nil, "", ""},
-		"a server with TLS is used with it":     {cert, "", ""},
-		"a required TLS is not fallen back from": {
+		"a server without TLS is used without": {nil, "", ""},
+		"a server with TLS is used with it":    {cert, "", ""},
+		"required TLS has no fallback": {
 			nil, "&sslmode=require", "SSL is not enabled",
 		},
-		"TLS is not asked for when it is switched off": {cert, "&sslmode=disable", ""},
+		"disabled TLS is not requested": {cert, "&sslmode=disable", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own, err := pq.NewConfig(pgtest.DSN(t))
@@ -206,10 +205,10 @@ func TestOpen_LoopbackWithoutSSLMode(t *testing.T) {
 			defer s.Close()
 			_, err = s.Ping(t.Context())
 			ok(t, err)
-			if asked := f.asked.Load() > 0; asked == (tt.params != "") {
+			if asked := f.requests.Load() > 0; asked == (tt.params != "") {
 				t.Errorf("asked for TLS: got %v", asked)
 			}
-			if inside := f.inside.Load() > 0; inside != (tt.cert != nil && tt.params == "") {
+			if inside := f.encrypted.Load() > 0; inside != (tt.cert != nil && tt.params == "") {
 				t.Errorf("connected by TLS: got %v", inside)
 			}
 		})

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"database/sql"
 	"errors"
 	"strings"
 	"sync"
@@ -26,7 +25,7 @@ func TestGateways(t *testing.T) {
 		b.ClockSkewMs != nil || b.Metadata != `{"a": [1, null]}` {
 		t.Errorf("created: got %+v", b)
 	}
-	t.Run("what is there is found, what is not is not", func(t *testing.T) {
+	t.Run("a gateway is found by id", func(t *testing.T) {
 		got, err := s.Gateway(t.Context(), b.ID)
 		if err != nil || got != b {
 			t.Errorf("got %+v, %v, want %+v", got, err, b)
@@ -38,7 +37,7 @@ func TestGateways(t *testing.T) {
 			}
 		}
 	})
-	t.Run("filters and pages select", func(t *testing.T) {
+	t.Run("filters and pages", func(t *testing.T) {
 		tests := map[string]struct {
 			filter store.GatewayFilter
 			after  int64
@@ -46,14 +45,14 @@ func TestGateways(t *testing.T) {
 			want   string
 			count  int64
 		}{
-			"all":        {store.GatewayFilter{}, 0, 10, "press-1 press-2", 2},
-			"a page":     {store.GatewayFilter{}, 0, 1, "press-1", 2},
-			"the next":   {store.GatewayFilter{}, a.ID, 1, "press-2", 2},
-			"behind all": {store.GatewayFilter{}, b.ID, 1, "", 2},
-			"a key":      {store.GatewayFilter{Key: ptr("press-2")}, 0, 10, "press-2", 1},
-			"in use":     {store.GatewayFilter{IsActive: ptr(true)}, 0, 10, "press-1", 1},
-			"a status":   {store.GatewayFilter{Status: ptr("online")}, 0, 10, "", 0},
-			"everything": {
+			"all":            {store.GatewayFilter{}, 0, 10, "press-1 press-2", 2},
+			"a page":         {store.GatewayFilter{}, 0, 1, "press-1", 2},
+			"the next":       {store.GatewayFilter{}, a.ID, 1, "press-2", 2},
+			"after the last": {store.GatewayFilter{}, b.ID, 1, "", 2},
+			"a key":          {store.GatewayFilter{Key: ptr("press-2")}, 0, 10, "press-2", 1},
+			"in use":         {store.GatewayFilter{IsActive: ptr(true)}, 0, 10, "press-1", 1},
+			"a status":       {store.GatewayFilter{Status: ptr("online")}, 0, 10, "", 0},
+			"all filters": {
 				store.GatewayFilter{
 					Key:      ptr("press-2"),
 					Status:   ptr("unknown"),
@@ -77,7 +76,7 @@ func TestGateways(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a change keeps what it does not name and counts up the version", func(t *testing.T) {
+	t.Run("an update keeps other properties and increments the version", func(t *testing.T) {
 		got, err := s.UpdateGateway(t.Context(), b.ID, b.Version,
 			store.GatewayChange{Name: ptr("New"), Location: ptr("")})
 		if err != nil || got.Name != "New" || got.Location != "" || got.Key != b.Key ||
@@ -90,7 +89,7 @@ func TestGateways(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
-	t.Run("what cannot be is refused with its kind", func(t *testing.T) {
+	t.Run("each fault has its error", func(t *testing.T) {
 		update := func(id, version int64, c store.GatewayChange) error {
 			_, err := s.UpdateGateway(t.Context(), id, version, c)
 			return err
@@ -106,7 +105,7 @@ func TestGateways(t *testing.T) {
 			store.Gateway{Key: "press-1", Name: "x", Metadata: "{}"})
 		isError(t, err, store.ErrConflict)
 	})
-	t.Run("of many changes of one version one wins", func(t *testing.T) {
+	t.Run("of many updates of one version one succeeds", func(t *testing.T) {
 		now, err := s.Gateway(t.Context(), b.ID)
 		ok(t, err)
 		var won atomic.Int32
@@ -128,99 +127,11 @@ func TestGateways(t *testing.T) {
 	})
 }
 
-func TestSensors(t *testing.T) {
-	s := open(t)
-	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
-	a := addSensor(t, s, g.ID, "t1")
-	b, err := s.CreateSensor(t.Context(), store.Sensor{
-		GatewayID: other.ID,
-		Key:       "t1",
-		Name:      "Pressure",
-		Type:      "pressure",
-		Unit:      "bar",
-		MinValue:  ptr(-1.5),
-		MaxValue:  ptr(1e300),
-		Tags:      `{"line": "3"}`,
-	})
-	ok(t, err)
-	if got, err := s.Sensor(t.Context(), b.ID); err != nil || *got.MinValue != -1.5 ||
-		*got.MaxValue != 1e300 || got.Tags != `{"line": "3"}` || got.Version != 1 {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if a.MinValue != nil || a.MaxValue != nil {
-		t.Errorf("an open range: got %+v", a)
-	}
-	t.Run("filters and pages select", func(t *testing.T) {
-		tests := map[string]struct {
-			filter store.SensorFilter
-			after  int64
-			want   int64 // the first; 0 is none
-			count  int64
-		}{
-			"all":       {store.SensorFilter{}, 0, a.ID, 2},
-			"the next":  {store.SensorFilter{}, a.ID, b.ID, 2},
-			"a gateway": {store.SensorFilter{GatewayID: &other.ID}, 0, b.ID, 1},
-			"a type":    {store.SensorFilter{Type: ptr("pressure")}, 0, b.ID, 1},
-			"in use":    {store.SensorFilter{IsActive: ptr(true)}, 0, a.ID, 1},
-			"a key":     {store.SensorFilter{Key: ptr("t1"), GatewayID: &g.ID}, 0, a.ID, 1},
-			"none":      {store.SensorFilter{Key: ptr("t2")}, 0, 0, 0},
-		}
-		for name, tt := range tests {
-			list, err := s.Sensors(t.Context(), tt.filter, tt.after, 1)
-			var got int64
-			if len(list) > 0 {
-				got = list[0].ID
-			}
-			if err != nil || got != tt.want || list == nil {
-				t.Errorf("%s: got %d, %v, want %d", name, got, err, tt.want)
-			}
-			if n, err := s.CountSensors(t.Context(), tt.filter); n != tt.count || err != nil {
-				t.Errorf("%s: count: got %d, %v, want %d", name, n, err, tt.count)
-			}
-		}
-		unknown, err := s.UnknownSensors(t.Context(), []int64{999, a.ID, 1 << 40, b.ID, 998})
-		if err != nil || len(unknown) != 3 || unknown[0] != 999 || unknown[2] != 998 {
-			t.Errorf("unknown: got %v, %v", unknown, err)
-		}
-	})
-	t.Run("a change can close and open the range", func(t *testing.T) {
-		number := func(v float64) *sql.Null[float64] { return &sql.Null[float64]{V: v, Valid: true} }
-		got, err := s.UpdateSensor(t.Context(), a.ID, 1,
-			store.SensorChange{MinValue: number(1), MaxValue: number(2), Unit: ptr("Cel")})
-		if err != nil || *got.MinValue != 1 || *got.MaxValue != 2 || got.Unit != "Cel" ||
-			got.Version != 2 {
-			t.Errorf("got %+v, %v", got, err)
-		}
-		got, err = s.UpdateSensor(t.Context(), a.ID, 2,
-			store.SensorChange{MinValue: &sql.Null[float64]{}})
-		if err != nil || got.MinValue != nil || *got.MaxValue != 2 {
-			t.Errorf("got %+v, %v", got, err)
-		}
-		_, err = s.UpdateSensor(t.Context(), a.ID, 3, store.SensorChange{MinValue: number(3)})
-		isError(t, err, store.ErrInvalid)
-		_, err = s.UpdateSensor(t.Context(), a.ID, 1, store.SensorChange{})
-		isError(t, err, store.ErrStale)
-		_, err = s.UpdateSensor(t.Context(), 999, 1, store.SensorChange{})
-		isError(t, err, store.ErrNotFound)
-	})
-	t.Run("what cannot be is refused with its kind", func(t *testing.T) {
-		v := store.Sensor{GatewayID: g.ID, Key: "t1", Name: "x", Type: "x", Tags: "{}"}
-		_, err := s.CreateSensor(t.Context(), v)
-		isError(t, err, store.ErrConflict)
-		v.GatewayID = 999
-		_, err = s.CreateSensor(t.Context(), v)
-		isError(t, err, store.ErrInUse)
-		v.GatewayID, v.Key, v.MinValue, v.MaxValue = g.ID, "t2", ptr(2.), ptr(1.)
-		_, err = s.CreateSensor(t.Context(), v)
-		isError(t, err, store.ErrInvalid)
-	})
-}
-
-func TestDelete(t *testing.T) {
+func TestDeleteGateway(t *testing.T) {
 	s, db := openRaw(t)
 	g, other := addGateway(t, s, "g"), addGateway(t, s, "other")
-	a, b, stays := addSensor(t, s, g.ID, "a"), addSensor(t, s, g.ID, "b"), addSensor(t, s, other.ID,
-		"c")
+	a, b := addSensor(t, s, g.ID, "a"), addSensor(t, s, g.ID, "b")
+	stays := addSensor(t, s, other.ID, "c")
 	_, _, _, err := s.AddCredential(t.Context(), g.ID, "secret")
 	ok(t, err)
 	write(t, s, reading(a.ID, 0, 1), reading(a.ID, 3*24*60, 2), reading(b.ID, -24*60, 3),
@@ -237,11 +148,11 @@ func TestDelete(t *testing.T) {
 		}
 	}
 	d, err := s.DeleteGateway(t.Context(), g.ID, 0, false, true)
-	check("a dry run tells all", d, err, 1, 2, -24*60, 3*24*60)
+	check("a dry run", d, err, 1, 2, -24*60, 3*24*60)
 	d, err = s.DeleteSensor(t.Context(), a.ID, a.Version, true)
 	check("a dry run of a sensor", d, err, 0, 1, 0, 3*24*60)
 	if n := count(`SELECT count(*) FROM sensors`) + count(`SELECT count(*) FROM purges`); n != 3 {
-		t.Errorf("a dry run changed something: %d", n)
+		t.Errorf("after dry runs: got %d sensors and purges, want 3", n)
 	}
 	_, err = s.DeleteGateway(t.Context(), g.ID, 0, false, false)
 	isError(t, err, store.ErrInUse)
@@ -267,7 +178,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("latest: got %v, %v", latest, err)
 	}
 
-	write(t, s, reading(a.ID, 1, 5)) // was on its way
+	write(t, s, reading(a.ID, 1, 5)) // it was on its way during the deletion
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() { isError(t, s.PurgeDeletedSensors(t.Context()), nil) })

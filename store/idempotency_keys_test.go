@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestKeyFromClaimToAnswer(t *testing.T) {
+func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 	s, db := openRaw(t)
 	ann, bob := addUser(t, s, "ann").ID, addUser(t, s, "bob").ID
 	claim := func(user int64, request string) string {
@@ -39,32 +39,33 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 		want    string
 	}{
 		{"a new key", nothing, ann, "x", "claimed"},
-		{"one that is at work", nothing, ann, "x", "in use"},
-		{"one that is at work, with another request", nothing, ann, "y", "another request"},
-		{"another user's", nothing, bob, "y", "claimed"},
+		{"a running request", nothing, ann, "x", "in use"},
+		{"a running request's key, with another request", nothing, ann, "y", "another request"},
+		{"another user's key", nothing, bob, "y", "claimed"},
 		{
-			"one that was given back", func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann,
-			"y", "claimed",
+			"a released key",
+			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann, "y", "claimed",
 		},
 		{
-			"one whose claim has run out, with another request",
+			"a key whose claim has expired, with another request",
 			func() { run(t, db, `UPDATE idempotency_keys SET claimed_until = now()`) }, ann, "x",
 			"another request",
 		},
-		{"one whose claim has run out", nothing, ann, "y", "claimed"},
-		{"one that was claimed anew", nothing, ann, "y", "in use"},
+		{"a key whose claim has expired", nothing, ann, "y", "claimed"},
+		{"a key that was claimed again", nothing, ann, "y", "in use"},
 		{
-			"one that was answered",
-			func() { ok(t, s.AnswerIdempotencyKey(t.Context(), ann, "k", []byte("first"))) }, ann, "y",
-			"answer first",
+			"an answered key",
+			func() { ok(t, s.AnswerIdempotencyKey(t.Context(), ann, "k", []byte("first"))) },
+			ann, "y", "answer first",
 		},
-		{"one that was answered, with another request", nothing, ann, "x", "another request"},
+		{"an answered key, with another request", nothing, ann, "x", "another request"},
 		{
-			"one that was answered is not given back",
-			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann, "y", "answer first",
+			"an answered key cannot be released",
+			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) },
+			ann, "y", "answer first",
 		},
 		{
-			"long after its claim",
+			"an answered key long after its claim",
 			func() {
 				run(t, db,
 					`UPDATE idempotency_keys SET claimed_until = now() - interval '1 hour'`)
@@ -79,7 +80,7 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 			},
 			ann, "x", "claimed",
 		},
-		{"after a day it begins anew", nothing, ann, "x", "in use"},
+		{"after a day, a second time", nothing, ann, "x", "in use"},
 	}
 	for _, step := range steps {
 		step.first()
@@ -89,34 +90,34 @@ func TestKeyFromClaimToAnswer(t *testing.T) {
 	}
 	ok(t, s.DeleteExpiredIdempotencyKeys(t.Context())) // bob's is a day old
 	if n := scan[int](t, db, `SELECT count(*) FROM idempotency_keys`); n != 1 {
-		t.Errorf("after the sweep: got %d keys, want 1", n)
+		t.Errorf("after deleting the expired: got %d keys, want 1", n)
 	}
 }
 
-func TestOfManyClaimsOfAKeyOneIsGiven(t *testing.T) {
+func TestClaimIdempotencyKey_OneOfManySucceeds(t *testing.T) {
 	s := open(t)
 	user := addUser(t, s, "ann").ID
 	for round := range 10 {
 		var mu sync.Mutex
-		given := 0
+		claims := 0
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				_, err := s.ClaimIdempotencyKey(t.Context(), user, fmt.Sprint(round), sha256.Sum256(nil),
-					time.Minute)
+				_, err := s.ClaimIdempotencyKey(t.Context(), user, fmt.Sprint(round),
+					sha256.Sum256(nil), time.Minute)
 				if err != nil && !errors.Is(err, store.ErrInUse) {
 					t.Error(err)
 				}
 				if err == nil {
 					mu.Lock()
-					given++
+					claims++
 					mu.Unlock()
 				}
 			})
 		}
 		wg.Wait()
-		if given != 1 {
-			t.Errorf("given to %d", given)
+		if claims != 1 {
+			t.Errorf("claims: got %d, want 1", claims)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestRollUp_GoesOnWhileAnotherInstanceMigrates(t *testing.T) {
+func TestRollUp_ContinuesWhileAnotherInstanceMigrates(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	conn, err := db.Conn(t.Context())

@@ -8,7 +8,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
+func TestRotateRefreshToken_RepeatedWithinGrace(t *testing.T) {
 	s, db := openRaw(t)
 	ann := addUser(t, s, "ann")
 	age := func(t *testing.T, token string, seconds int) {
@@ -24,17 +24,19 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 	tests := map[string]struct {
 		between func(t *testing.T, session string)
 		want    error
-		ended   string // why the session has ended, empty: it has not
+		ended   string // reason; empty: the session has not ended
 	}{
 		"at once": {func(*testing.T, string) {}, nil, ""},
 		"29 seconds later": {
 			func(t *testing.T, _ string) { age(t, "0", 29) }, nil, "",
 		},
 		"several times": {
-			func(t *testing.T, _ string) { rotate(t, "0", "1", nil); rotate(t, "0", "1", nil) }, nil, "",
+			func(t *testing.T, _ string) { rotate(t, "0", "1", nil); rotate(t, "0", "1", nil) },
+			nil, "",
 		},
 		"31 seconds later": {
-			func(t *testing.T, _ string) { age(t, "0", 31) }, store.ErrTokenReused, "refresh token used twice",
+			func(t *testing.T, _ string) { age(t, "0", 31) },
+			store.ErrTokenReused, "refresh token used twice",
 		},
 		"31 seconds later after a repetition": {
 			func(t *testing.T, _ string) { rotate(t, "0", "1", nil); age(t, "0", 31) },
@@ -45,7 +47,9 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 			store.ErrTokenReused, "refresh token used twice",
 		},
 		"after the session has ended": {
-			func(t *testing.T, session string) { ok(t, s.EndLoginSession(t.Context(), session, "logout")) },
+			func(t *testing.T, session string) {
+				ok(t, s.EndLoginSession(t.Context(), session, "logout"))
+			},
 			store.ErrNotFound, "logout",
 		},
 		"after the user was disabled": {
@@ -75,7 +79,7 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a successor of another session is none", func(t *testing.T) {
+	t.Run("a token of another session is no successor", func(t *testing.T) {
 		_, err := s.CreateLoginSession(t.Context(), ann.ID, "a0", time.Hour)
 		ok(t, err)
 		_, err = s.CreateLoginSession(t.Context(), ann.ID, "b1", time.Hour)
@@ -85,27 +89,28 @@ func TestRotate_RepeatedInTheGracePeriod(t *testing.T) {
 	})
 }
 
-// Both callers are in their transactions before the first can commit: a third transaction holds the
-// token's row until both wait for it. Callers that are merely started at once do not show a missing
-// lock, because the first commits while the second still connects.
-func TestRotate_TwoCallersInTheirTransactionsAtOnce(t *testing.T) {
+// Both callers are in their transactions before the first can commit: a third transaction locks the
+// token's row until both wait for it. Callers that are only started at the same time do not show a
+// missing lock, because the first commits while the second still connects.
+func TestRotateRefreshToken_TwoCallersAtOnce(t *testing.T) {
 	tests := map[string]struct {
 		next   [2]string
-		second error // that of the caller that comes second
+		second error // of the caller that gets the lock second
 	}{
-		"the same successor is made once and given to both": {[2]string{"same", "same"}, nil},
-		"one of two successors is made": {
+		"the same successor is created once and both get it": {[2]string{"same", "same"}, nil},
+		"one of two successors is created": {
 			[2]string{"one", "other"}, store.ErrTokenReused,
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, db := openRaw(t)
-			id, err := s.CreateLoginSession(t.Context(), addUser(t, s, "ann").ID, "first", time.Hour)
+			ann := addUser(t, s, "ann")
+			id, err := s.CreateLoginSession(t.Context(), ann.ID, "first", time.Hour)
 			ok(t, err)
-			hold, err := db.BeginTx(t.Context(), nil)
+			blocking, err := db.BeginTx(t.Context(), nil)
 			ok(t, err)
-			_, err = hold.Exec(`SELECT FROM refresh_tokens FOR UPDATE`)
+			_, err = blocking.Exec(`SELECT FROM refresh_tokens FOR UPDATE`)
 			ok(t, err)
 			errs := make(chan error, 2)
 			for _, next := range tt.next {
@@ -119,7 +124,7 @@ func TestRotate_TwoCallersInTheirTransactionsAtOnce(t *testing.T) {
 				FROM pg_stat_activity
 				WHERE datname = current_database() AND wait_event_type = 'Lock'`
 			within(t, "both callers wait", func() bool { return scan[int](t, db, waiting) == 2 })
-			ok(t, hold.Rollback())
+			ok(t, blocking.Rollback())
 			got := []error{<-errs, <-errs}
 			if got[0] != nil {
 				got[0], got[1] = got[1], got[0]

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// durable makes a test's database one that the store trusts.
+// durable is a parameter that Open requires, and that the server of the tests does not have.
 const durable = " synchronous_commit=on"
 
 // open opens a store on a fresh database.
@@ -33,7 +33,7 @@ func open(t testing.TB) *store.Store {
 	return s
 }
 
-// openRaw is open with a connection beside the store, to look and meddle.
+// openRaw is open with a connection to the same database that does not go through the store.
 func openRaw(t testing.TB) (*store.Store, *sql.DB) {
 	t.Helper()
 	dsn := pgtest.DSN(t) + durable
@@ -53,7 +53,7 @@ func openAt(t testing.TB, dsn string) *store.Store {
 func openWith(t testing.TB, dsn string, set func(*store.Config)) *store.Store {
 	t.Helper()
 	cfg := store.DefaultConfig()
-	cfg.Partition = "day" // tests know their names
+	cfg.Partition = "day" // tests rely on the names
 	set(&cfg)
 	s, err := store.Open(t.Context(), dsn, cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -67,7 +67,7 @@ func openWith(t testing.TB, dsn string, set func(*store.Config)) *store.Store {
 	return s
 }
 
-// addGateway adds a gateway in use.
+// addGateway adds an active gateway.
 func addGateway(t testing.TB, s *store.Store, key string) store.Gateway {
 	t.Helper()
 	g, err := s.CreateGateway(t.Context(),
@@ -78,7 +78,7 @@ func addGateway(t testing.TB, s *store.Store, key string) store.Gateway {
 	return g
 }
 
-// addSensor adds a sensor in use.
+// addSensor adds an active sensor.
 func addSensor(t testing.TB, s *store.Store, gateway int64, key string) store.Sensor {
 	t.Helper()
 	v, err := s.CreateSensor(t.Context(),
@@ -96,10 +96,10 @@ func addSensor(t testing.TB, s *store.Store, gateway int64, key string) store.Se
 	return v
 }
 
-// noon is an instant that all readings of these tests are near.
+// noon is near the timestamps of the readings in these tests.
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-// reading is a good one, minute minutes after noon.
+// reading returns a good reading, minute minutes after noon.
 func reading(sensor int64, minute int, value float64) store.Reading {
 	at := noon.Add(time.Duration(minute) * time.Minute)
 	return store.Reading{
@@ -110,7 +110,7 @@ func reading(sensor int64, minute int, value float64) store.Reading {
 	}
 }
 
-// write writes rs and returns the outcomes as one word.
+// write writes rs and returns their outcomes, such as "[stored duplicate]".
 func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
 	t.Helper()
 	res, err := s.Write(t.Context(), rs, store.SideWrites{})
@@ -120,7 +120,7 @@ func write(t testing.TB, s *store.Store, rs ...store.Reading) string {
 	return words(res.Outcomes)
 }
 
-// words is outcomes as a text, such as "[stored duplicate]".
+// words formats outcomes, such as "[stored duplicate]".
 func words(outcomes []store.Outcome) string {
 	list := make([]string, len(outcomes))
 	for i, o := range outcomes {
@@ -140,7 +140,7 @@ func all(t testing.TB, s *store.Store, sensors ...int64) []store.Reading {
 	return rs
 }
 
-// line is what a test compares of a reading.
+// line formats what tests compare of a reading.
 func line(r store.Reading) string {
 	return fmt.Sprintf("%d %s %v %v %#x", r.SensorID, r.Timestamp.UTC().Format(time.RFC3339Nano),
 		r.Value, r.Quality, r.StatusCode)
@@ -154,7 +154,7 @@ func lines(rs []store.Reading) []string {
 	return out
 }
 
-// isError fails the test when err is not want; nil wants none.
+// isError fails the test if err is not want; nil: no error.
 func isError(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -162,6 +162,7 @@ func isError(t testing.TB, err, want error) {
 	}
 }
 
+// ok ends the test if err is not nil.
 func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -169,7 +170,7 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// rounds is how often a race is run; OEI_FAULT_ROUNDS overrides it, five times for each.
+// rounds returns how often to repeat a race: n, or five times OEI_FAULT_ROUNDS if that is set.
 func rounds(t *testing.T, n int) int {
 	t.Helper()
 	if s := os.Getenv("OEI_FAULT_ROUNDS"); s != "" {
@@ -184,7 +185,7 @@ func rounds(t *testing.T, n int) int {
 
 func ptr[T any](v T) *T { return &v }
 
-// scan reads one value past the store.
+// scan reads one value without the store.
 func scan[T any](t testing.TB, db *sql.DB, q string, args ...any) (v T) {
 	t.Helper()
 	if err := db.QueryRowContext(t.Context(), q, args...).Scan(&v); err != nil {
@@ -193,6 +194,7 @@ func scan[T any](t testing.TB, db *sql.DB, q string, args ...any) (v T) {
 	return v
 }
 
+// run executes q without the store.
 func run(t testing.TB, db *sql.DB, q string, args ...any) {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), q, args...); err != nil {

@@ -36,8 +36,8 @@ func schema(t *testing.T, dsn string) string {
 			FROM pg_trigger
 			WHERE NOT tgisinternal
 			UNION ALL
-			SELECT attrelid::regclass || '.' || attname || ' ' || format_type(atttypid, atttypmod) ||
-				' ' || attnotnull
+			SELECT attrelid::regclass || '.' || attname || ' ' ||
+				format_type(atttypid, atttypmod) || ' ' || attnotnull
 			FROM pg_attribute a
 			JOIN pg_class c ON c.oid = attrelid
 			WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND NOT attisdropped) n
@@ -198,7 +198,8 @@ func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
 			ok(t, err)
 			defer db.Close()
 			run(t, db, tt.tables)
-			run(t, db, `CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)`)
+			run(t, db, `
+				CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)`)
 			run(t, db, `INSERT INTO schema_migrations VALUES ($1, $2)`, tt.version, tt.dirty)
 			before := schema(t, dsn)
 			_, _, migrated := store.Migrate(t.Context(), dsn)

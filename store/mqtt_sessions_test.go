@@ -23,17 +23,17 @@ func TestMQTTSessions(t *testing.T) {
 		clean, keep bool
 		present     bool
 	}{
-		{"there is none at first", nil, false, true, false},
-		{"killed while it was connected, it is there", nil, false, true, true},
-		{"disconnected for less than it lasts", suspend(time.Hour), false, true, true},
-		{"disconnected for longer", suspend(-time.Second), false, true, false},
-		{"a clean start wants none", nil, true, true, false},
-		{"but begins one", nil, false, true, true},
-		{"one that does not want to keep it still has it", nil, false, false, true},
-		{"and then not any more", nil, false, false, false},
-		{"nor with keeping", nil, false, true, false},
+		{"a client without a session", nil, false, true, false},
+		{"after the instance was killed", nil, false, true, true},
+		{"disconnected, not expired", suspend(time.Hour), false, true, true},
+		{"disconnected, expired", suspend(-time.Second), false, true, false},
+		{"a clean start discards it", nil, true, true, false},
+		{"a clean start began another", nil, false, true, true},
+		{"a connection that does not keep it resumes it", nil, false, false, true},
+		{"and ends it", nil, false, false, false},
+		{"it is ended for later connections, too", nil, false, true, false},
 		{
-			"an end without a session is harmless",
+			"suspending a session that does not exist is harmless",
 			func() error { return s.SuspendMQTTSession(t.Context(), "other\x00\xff", time.Hour) },
 			false, true, true,
 		},
@@ -47,7 +47,7 @@ func TestMQTTSessions(t *testing.T) {
 			t.Errorf("%s: got %v, %v", step.name, present, err)
 		}
 	}
-	heir := addGateway(t, s, "heir") // has the key by now
+	heir := addGateway(t, s, "heir")
 	theirs, _, _, err := s.AddCredential(t.Context(), heir.ID, "x")
 	ok(t, err)
 	for _, keep := range []bool{true, false} {
@@ -66,20 +66,20 @@ func TestMQTTSessions(t *testing.T) {
 	ok(t, s.SuspendMQTTSession(t.Context(), "g:1", -time.Second))
 	ok(t, s.DeleteExpiredSessions(t.Context()))
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 1 {
-		t.Errorf("after a sweep: got %d, want 1", n)
+		t.Errorf("after deleting the expired: got %d, want 1", n)
 	}
 	_, err = s.DeleteGateway(t.Context(), g.ID, 0, false, false)
 	ok(t, err)
 	if n := scan[int](t, db, `SELECT count(*) FROM mqtt_sessions`); n != 0 {
-		t.Errorf("of a gateway that is deleted: got %d", n)
+		t.Errorf("of a deleted gateway: got %d, want 0", n)
 	}
 	present, err := s.ResumeMQTTSession(t.Context(), "g:1", p, false, true)
 	if present || err != nil {
-		t.Errorf("with a credential that is gone: got %v, %v", present, err)
+		t.Errorf("with a deleted credential: got %v, %v", present, err)
 	}
 }
 
-func TestMQTTSessions_OfAGatewayAreBounded(t *testing.T) {
+func TestMQTTSessions_AreLimitedPerGateway(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g")
 	c, _, _, err := s.AddCredential(t.Context(), g.ID, "x")

@@ -59,7 +59,7 @@ func TestUsers(t *testing.T) {
 		"a NUL is not valid": {
 			func(u *store.User) { u.Username = "a\x00b" }, store.ErrInvalid,
 		},
-		"text that is no UTF-8 is not": {
+		"text that is not UTF-8 is not valid": {
 			func(u *store.User) { u.Username = "a\xff" }, store.ErrInvalid,
 		},
 	}
@@ -76,7 +76,7 @@ func TestUsers(t *testing.T) {
 			isError(t, err, tt.want)
 		})
 	}
-	t.Run("a password is rehashed only when it is still the same", func(t *testing.T) {
+	t.Run("a password hash is replaced only if it is still the given one", func(t *testing.T) {
 		ok(t, s.ReplacePasswordHash(t.Context(), ann.ID, "other", "lost"))
 		ok(t, s.ReplacePasswordHash(t.Context(), ann.ID, "hash", "hash2"))
 		if u, _ := s.UserByName(t.Context(), "ann"); u.PasswordHash != "hash2" {
@@ -86,9 +86,9 @@ func TestUsers(t *testing.T) {
 	isError(t, s.SetPassword(t.Context(), 12345, "x", ""), store.ErrNotFound)
 }
 
-func TestOnlyOneFirstUser(t *testing.T) {
+func TestCreateFirstUser_CreatesOneOfMany(t *testing.T) {
 	s := open(t)
-	var made atomic.Int32
+	var count atomic.Int32
 	var wg sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
 		wg.Go(func() {
@@ -98,13 +98,13 @@ func TestOnlyOneFirstUser(t *testing.T) {
 				t.Error(err)
 			}
 			if created {
-				made.Add(1)
+				count.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	if n := made.Load(); n != 1 {
-		t.Errorf("made: got %d, want 1", n)
+	if n := count.Load(); n != 1 {
+		t.Errorf("first users: got %d, want 1", n)
 	}
 }
 
@@ -117,12 +117,12 @@ func TestRoles(t *testing.T) {
 			}
 		}
 		if r.Includes("") || store.Role("").Includes(r) || store.Role("root").Includes(r) {
-			t.Errorf("%s: an unknown role counts", r)
+			t.Errorf("%s: includes an unknown role, or is included in one", r)
 		}
 	}
 }
 
-func TestSessions(t *testing.T) {
+func TestLoginSessions(t *testing.T) {
 	s, db := openRaw(t)
 	ann := addUser(t, s, "ann")
 	begin := func(t *testing.T, token string) string {
@@ -131,7 +131,10 @@ func TestSessions(t *testing.T) {
 		ok(t, err)
 		return id
 	}
-	t.Run("a refresh token is good for one rotation, its successor for the next",
+	endReason := func(session string) string {
+		return scan[string](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, session)
+	}
+	t.Run("a refresh token can be rotated once, its successor, too",
 		func(t *testing.T) {
 			id := begin(t, "r1")
 			for _, step := range [][2]string{{"r1", "r2"}, {"r2", "r3"}, {"r3", "r4"}} {
@@ -146,7 +149,7 @@ func TestSessions(t *testing.T) {
 				t.Errorf("got %+v, %v", session, err)
 			}
 		})
-	t.Run("a token used twice ends its whole family", func(t *testing.T) {
+	t.Run("a token that is used twice ends its session", func(t *testing.T) {
 		id := begin(t, "f1")
 		_, err := s.RotateRefreshToken(t.Context(), "f1", "f2", time.Hour)
 		ok(t, err)
@@ -161,11 +164,11 @@ func TestSessions(t *testing.T) {
 		}
 		_, err = s.LoginSession(t.Context(), id)
 		isError(t, err, store.ErrNotFound)
-		if why := scan[string](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, id); why != "refresh token used twice" {
-			t.Errorf("reason: got %q", why)
+		if got := endReason(id); got != "refresh token used twice" {
+			t.Errorf("reason: got %q", got)
 		}
 	})
-	t.Run("unknown, expired and ended sessions are not found, nor those of a user who is not active", func(t *testing.T) {
+	t.Run("unknown, expired, ended and disabled users' sessions are not found", func(t *testing.T) {
 		_, err := s.RotateRefreshToken(t.Context(), "never", "x", time.Hour)
 		isError(t, err, store.ErrNotFound)
 		id, err := s.CreateLoginSession(t.Context(), ann.ID, "late", -time.Second)
@@ -173,13 +176,13 @@ func TestSessions(t *testing.T) {
 		ended := begin(t, "ended")
 		ok(t, s.EndLoginSession(t.Context(), ended, "logout"))
 		ok(t, s.EndLoginSession(t.Context(), ended, "again"))
-		if why := scan[string](t, db, `SELECT end_reason FROM sessions WHERE id = $1`, ended); why != "logout" {
-			t.Errorf("reason: got %q", why)
+		if got := endReason(ended); got != "logout" {
+			t.Errorf("reason: got %q", got)
 		}
-		off := begin(t, "off")
+		disabled := begin(t, "disabled")
 		run(t, db, `UPDATE users SET is_active = false`)
 		defer run(t, db, `UPDATE users SET is_active = true`)
-		for token, id := range map[string]string{"late": id, "ended": ended, "off": off} {
+		for token, id := range map[string]string{"late": id, "ended": ended, "disabled": disabled} {
 			_, err := s.RotateRefreshToken(t.Context(), token, "x", time.Hour)
 			isError(t, err, store.ErrNotFound)
 			_, err = s.LoginSession(t.Context(), id)
@@ -197,17 +200,20 @@ func TestSessions(t *testing.T) {
 		_, err = s.LoginSession(t.Context(), mine)
 		isError(t, err, store.ErrNotFound)
 	})
-	t.Run("a session id that is none is not valid, and no session is begun for nobody",
+	t.Run("a malformed session id is not valid, and an unknown user gets no session",
 		func(t *testing.T) {
 			_, err := s.LoginSession(t.Context(), "x")
 			isError(t, err, store.ErrInvalid)
 			_, err = s.CreateLoginSession(t.Context(), 999, "n", time.Hour)
 			isError(t, err, store.ErrInUse)
 		})
-	t.Run("a token is not kept in clear", func(t *testing.T) {
+	t.Run("a token is stored as its hash", func(t *testing.T) {
 		begin(t, "clear")
-		if n := scan[int](t, db,
-			`SELECT count(*) FROM refresh_tokens WHERE position('clear'::bytea IN hash) > 0 OR length(hash) <> 32`); n != 0 {
+		const q = `
+			SELECT count(*)
+			FROM refresh_tokens
+			WHERE position('clear'::bytea IN hash) > 0 OR length(hash) <> 32`
+		if n := scan[int](t, db, q); n != 0 {
 			t.Errorf("got %d", n)
 		}
 	})
@@ -245,9 +251,9 @@ func TestTickets(t *testing.T) {
 		s.CreateTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute),
 		store.ErrInUse)
 
-	t.Run("what has expired is swept, a week later the session too", func(t *testing.T) {
-		fresh, err := s.CreateLoginSession(t.Context(), scan[int64](t, db, `SELECT id FROM users`), "fresh",
-			time.Hour)
+	t.Run("expired tickets are deleted, and their sessions a week later", func(t *testing.T) {
+		user := scan[int64](t, db, `SELECT id FROM users`)
+		fresh, err := s.CreateLoginSession(t.Context(), user, "fresh", time.Hour)
 		ok(t, err)
 		ok(t, s.CreateTicket(t.Context(), fresh, "good", time.Minute))
 		ok(t, s.DeleteExpiredSessions(t.Context()))
