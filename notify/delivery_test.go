@@ -14,16 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/notify"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
-	p := newPlant(t)
-	r := receive(t, func(n int) int { return map[bool]int{true: 503, false: 204}[n == 1] })
+func TestWebhook_IsSignedAndRetriedWithTheSameKey(t *testing.T) {
+	p := newFixture(t)
+	r := newReceiver(t, func(n int) int { return map[bool]int{true: 503, false: 204}[n == 1] })
 	p.route(store.Route{ChannelID: p.webhook(r.URL).ID})
 	n := p.notifier()
-	p.raised(1, 1)
+	p.raise(1, 1)
 	p.step(n, noon)
 	if d := p.deliveries(); len(d) != 1 || d[0].Status != "waiting" ||
 		d[0].Detail != "answered 503" || !d[0].DueAt.After(noon) {
@@ -47,7 +48,7 @@ func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
 		}
 		if h.Get("webhook-id") != got[0].header.Get("webhook-id") ||
 			h.Get("Idempotency-Key") != h.Get("webhook-id") || g.body != got[0].body {
-			t.Errorf("an attempt differs: %v %s", h, g.body)
+			t.Errorf("attempts differ: %v %s", h, g.body)
 		}
 	}
 	var body struct {
@@ -67,9 +68,9 @@ func TestWebhookIsSignedAndTriedAgainWithTheSameKey(t *testing.T) {
 	}
 }
 
-func TestFailuresAreBoundedInNumberTimeAndSize(t *testing.T) {
-	p := newPlant(t)
-	hangs := receive(t, always(0))
+func TestWebhook_BoundsAttemptsTimeAndSize(t *testing.T) {
+	p := newFixture(t)
+	hangs := newReceiver(t, always(0))
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -97,7 +98,7 @@ func TestFailuresAreBoundedInNumberTimeAndSize(t *testing.T) {
 		}
 	}
 	p.route(store.Route{ChannelID: p.webhook(hangs.URL).ID})
-	p.raised(1, 1)
+	p.raise(1, 1)
 	before := len(hangs.all())
 	for i := range 10 {
 		p.step(n, noon.Add(time.Duration(i)*time.Hour))
@@ -107,13 +108,13 @@ func TestFailuresAreBoundedInNumberTimeAndSize(t *testing.T) {
 	}
 }
 
-func TestAFloodIsAFewNotices(t *testing.T) {
-	p := newPlant(t)
-	r := receive(t, always(204))
+func TestFlood_IsGroupedIntoFewNotifications(t *testing.T) {
+	p := newFixture(t)
+	r := newReceiver(t, always(204))
 	p.route(store.Route{ChannelID: p.webhook(r.URL).ID, GroupSeconds: 2})
 	n := p.notifier()
 	for i := range 100 { // 1,000 alarms in 10 s
-		p.raised(10, 1)
+		p.raise(10, 1)
 		p.step(n, noon.Add(time.Duration(i)*100*time.Millisecond))
 	}
 	p.step(n, noon.Add(time.Minute))
@@ -130,16 +131,16 @@ func TestAFloodIsAFewNotices(t *testing.T) {
 		total += body.Count
 	}
 	if got := len(r.all()); got > 10 || total != 1000 {
-		t.Errorf("got %d notices of %d alarms, want at most 10 of 1000", got, total)
+		t.Errorf("got %d notifications of %d alarms, want at most 10 of 1000", got, total)
 	}
 }
 
-func TestADeliveryThatWasCutOffIsSentAgain(t *testing.T) {
-	p := newPlant(t)
-	r := receive(t, func(n int) int { return map[bool]int{true: 0, false: 204}[n == 1] })
+func TestDelivery_IsSentAgainAfterItsLease(t *testing.T) {
+	p := newFixture(t)
+	r := newReceiver(t, func(n int) int { return map[bool]int{true: 0, false: 204}[n == 1] })
 	p.route(store.Route{ChannelID: p.webhook(r.URL).ID})
 	first, second := p.notifier(), p.notifier()
-	p.raised(1, 1)
+	p.raise(1, 1)
 	if err := first.Enqueue(t.Context(), noon); err != nil {
 		t.Fatal(err)
 	}
@@ -151,25 +152,25 @@ func TestADeliveryThatWasCutOffIsSentAgain(t *testing.T) {
 		kill()
 	}()
 	if _, err := first.Deliver(ctx, noon); err == nil {
-		t.Fatal("it was delivered")
+		t.Fatal("the first attempt was delivered")
 	}
 	p.step(second, noon.Add(time.Second))
 	if got := len(r.all()); got != 1 {
-		t.Errorf("while it may still be at work: got %d requests", got)
+		t.Errorf("during the lease: got %d requests, want 1", got)
 	}
 	p.step(second, noon.Add(time.Duration(first.Lease()+1)*time.Second))
 	got := r.all()
 	if len(got) != 2 || got[0].header.Get("webhook-id") != got[1].header.Get("webhook-id") {
-		t.Errorf("after it was taken for lost: got %d requests", len(got))
+		t.Errorf("after the lease: got %d requests, want 2 with the same id", len(got))
 	}
 	if d := p.deliveries(); len(d) != 1 || d[0].Status != "delivered" {
 		t.Errorf("log: got %+v", d)
 	}
 }
 
-func TestInstancesShareTheWork(t *testing.T) {
-	p := newPlant(t)
-	r := receive(t, always(204))
+func TestRun_InstancesShareTheWork(t *testing.T) {
+	p := newFixture(t)
+	r := newReceiver(t, always(204))
 	p.route(store.Route{ChannelID: p.webhook(r.URL).ID})
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -181,7 +182,7 @@ func TestInstancesShareTheWork(t *testing.T) {
 	}
 	const events = 100
 	for range events {
-		p.raised(1, 1)
+		p.raise(1, 1)
 		for _, n := range ns {
 			n.Wake()
 		}
@@ -196,13 +197,10 @@ func TestInstancesShareTheWork(t *testing.T) {
 		}
 		return total, keys
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(
-		10 * time.Millisecond,
-	) {
-		if total, _ := count(); total >= events {
-			break
-		}
-	}
+	testutil.Eventually(t, testutil.Timeout, "all events are delivered", func() bool {
+		total, _ := count()
+		return total >= events
+	})
 	stop()
 	running.Wait()
 	total, keys := count()
@@ -211,31 +209,29 @@ func TestInstancesShareTheWork(t *testing.T) {
 	}
 	for key, times := range keys {
 		if times != 1 {
-			t.Errorf("%s came %d times", key, times)
+			t.Errorf("%s was sent %d times, want once", key, times)
 		}
 	}
 }
 
-func TestAChannelThatHangsDoesNotHoldUpAnother(t *testing.T) {
-	p := newPlant(t)
-	hangs, well := receive(t, always(0)), receive(t, always(204))
-	bad, good := p.webhook(hangs.URL), p.webhook(well.URL)
+func TestRun_HangingChannelDoesNotDelayAnother(t *testing.T) {
+	p := newFixture(t)
+	hanging, healthy := newReceiver(t, always(0)), newReceiver(t, always(204))
+	bad, good := p.webhook(hanging.URL), p.webhook(healthy.URL)
 	for range 20 {
 		p.route(store.Route{ChannelID: bad.ID})
 	}
 	p.route(store.Route{ChannelID: good.ID})
 	n := p.notifier(func(c *notify.Config) { c.Timeout, c.Workers = 20*time.Second, 4 })
-	p.raised(1, 1)
+	p.raise(1, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = n.Run(ctx) })
-	for deadline := time.Now().Add(15 * time.Second); len(well.all()) == 0 &&
-		time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	testutil.Eventually(t, testutil.Timeout, "the other channel gets its notification",
+		func() bool { return len(healthy.all()) > 0 })
 	stop()
 	running.Wait()
-	if got := len(well.all()); got != 1 {
-		t.Errorf("the other channel: got %d notices, want 1", got)
+	if got := len(healthy.all()); got != 1 {
+		t.Errorf("the other channel: got %d notifications, want 1", got)
 	}
 }

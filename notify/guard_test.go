@@ -10,7 +10,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestWebhooksStayOutside(t *testing.T) {
+func TestGuard_AllowsPublicAddressesOnly(t *testing.T) {
 	for _, addr := range []string{
 		"127.0.0.1", "127.8.8.8", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255",
 		"192.168.1.1", "169.254.169.254", "100.64.0.1",
@@ -22,7 +22,7 @@ func TestWebhooksStayOutside(t *testing.T) {
 		"fe80::1%eth0", "fec0::1", "ff02::1", "100::1",
 	} {
 		if notify.IsPublic(addr) {
-			t.Errorf("%s is taken for public", addr)
+			t.Errorf("%s is public, want private", addr)
 		}
 	}
 	for _, addr := range []string{
@@ -30,14 +30,14 @@ func TestWebhooksStayOutside(t *testing.T) {
 		"2606:4700::1111", "2a00:1450::1",
 	} {
 		if !notify.IsPublic(addr) {
-			t.Errorf("%s is taken for private", addr)
+			t.Errorf("%s is private, want public", addr)
 		}
 	}
 }
 
-func TestWebhooksReachNothingInside(t *testing.T) {
-	p := newPlant(t)
-	inside := receive(t, always(200))
+func TestWebhook_ReachesNoInternalAddress(t *testing.T) {
+	p := newFixture(t)
+	inside := newReceiver(t, always(200))
 	port := inside.URL[strings.LastIndex(inside.URL, ":"):]
 	closed, open := p.notifier(func(c *notify.Config) { c.AllowedTargets = nil }), p.notifier()
 	t.Setenv("HTTP_PROXY", inside.URL)
@@ -52,7 +52,7 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 		}
 	}
 	if got := len(inside.all()); got != 0 {
-		t.Errorf("%d requests came through", got)
+		t.Errorf("%d requests reached the internal server, want 0", got)
 	}
 	for _, address := range []string{
 		"http://user:pw@example.com/", "ftp://example.com/", "http://example.com:0/", "http:///x",
@@ -64,7 +64,7 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 			URL:    address,
 			Secret: secret,
 		}); field != "url" {
-			t.Errorf("%s is taken: %q %q", address, field, reason)
+			t.Errorf("%s: got field %q, %q; want url", address, field, reason)
 		}
 	}
 	away := httptest.NewServer(http.RedirectHandler(inside.URL, http.StatusTemporaryRedirect))
@@ -74,23 +74,24 @@ func TestWebhooksReachNothingInside(t *testing.T) {
 		t.Errorf("a redirect: got %s %q, %v, and %d requests", d.Status, d.Detail, err,
 			len(inside.all()))
 	}
-	if d, err := open.TestChannel(t.Context(), p.webhook("http://receiver.invalid/").ID); err != nil ||
+	invalid := p.webhook("http://receiver.invalid/")
+	if d, err := open.TestChannel(t.Context(), invalid.ID); err != nil ||
 		d.Status != "failed" || len(inside.all()) != 0 {
 		t.Errorf("with a proxy in the environment: got %s %q, %v, and %d requests", d.Status,
 			d.Detail, err, len(inside.all()))
 	}
 	if d, err := open.TestChannel(t.Context(), p.webhook(inside.URL).ID); err != nil ||
 		d.Status != "delivered" || len(inside.all()) != 1 {
-		t.Errorf("an allowed one: got %s %q, %v", d.Status, d.Detail, err)
+		t.Errorf("an allowed address: got %s %q, %v", d.Status, d.Detail, err)
 	}
 	for _, hidden := range []string{secret, secret[6:], port} {
 		if strings.Contains(p.log.String(), hidden) {
-			t.Errorf("the log holds %q", hidden)
+			t.Errorf("the log contains %q", hidden)
 		}
 	}
 }
 
-func TestTemplatesAreSafe(t *testing.T) {
+func TestTemplates_AreSafe(t *testing.T) {
 	for template, want := range map[string]bool{
 		"": true, "{alarm} at {value} {unit}": true, "100 %": true, "{unknown}": false, "{": false,
 		"}": false, "{{alarm}}": false, "{alarm": false, "{}": false, "{{range .}}": false,
@@ -105,7 +106,7 @@ func TestTemplatesAreSafe(t *testing.T) {
 		Comment: "\u202egnp",
 	}
 	if got := notify.Render("{alarm}", e); got != "{message} Bcc: x@example.com" {
-		t.Errorf("a value that looks like a template or a header: got %q", got)
+		t.Errorf("a value with a template and a header: got %q", got)
 	}
 	e.Value = new(12345678.9)
 	if got := notify.Render("{value}", e); got != "12345678.9" {

@@ -20,28 +20,28 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// mailbox is an SMTP server that takes mail over TLS, from whoever knows the password.
-type mailbox struct {
+// smtpServer receives mail over TLS, from clients with the password.
+type smtpServer struct {
 	port  int
-	roots *tls.Config // what trusts it
+	roots *tls.Config // of a client that trusts it
 
 	mu   sync.Mutex
-	busy bool // refuses for now
-	got  []letter
+	busy bool // answers 451
+	got  []mailMessage
 }
 
-type letter struct {
+type mailMessage struct {
 	to   []string
 	text string
 }
 
-func newMailbox(t *testing.T) *mailbox {
+func newSMTPServer(t *testing.T) *smtpServer {
 	t.Helper()
 	web := httptest.NewTLSServer(nil) // for its certificate
 	t.Cleanup(web.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
-	b := &mailbox{roots: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}}
+	b := &smtpServer{roots: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}}
 	srv := smtp.NewServer(
 		smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{b: b}, nil }),
 	)
@@ -57,13 +57,13 @@ func newMailbox(t *testing.T) *mailbox {
 	return b
 }
 
-func (b *mailbox) letters() []letter {
+func (b *smtpServer) messages() []mailMessage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return append([]letter(nil), b.got...)
+	return append([]mailMessage(nil), b.got...)
 }
 
-func (b *mailbox) isBusy(busy bool) {
+func (b *smtpServer) setBusy(busy bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.busy = busy
@@ -72,7 +72,7 @@ func (b *mailbox) isBusy(busy bool) {
 const smtpPassword = "very-private-password"
 
 type mailSession struct {
-	b     *mailbox
+	b     *smtpServer
 	known bool
 	to    []string
 }
@@ -110,22 +110,24 @@ func (s *mailSession) Data(r io.Reader) error {
 	text, err := io.ReadAll(r)
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.b.got = append(s.b.got, letter{s.to, string(text)})
+	s.b.got = append(s.b.got, mailMessage{s.to, string(text)})
 	return err
 }
 
 func (s *mailSession) Reset()        { s.to = nil }
 func (s *mailSession) Logout() error { return nil }
 
-// mails makes a notifier send mail to port.
+// mails configures the SMTP server at port.
 func mails(port int) func(*notify.Config) {
 	return func(c *notify.Config) {
-		c.SMTPHost, c.SMTPPort, c.SMTPUsername, c.SMTPPassword, c.SMTPFrom = "127.0.0.1", port, "oei", smtpPassword, "OEI-MS <alarms@plant.example>"
+		c.SMTPHost, c.SMTPPort = "127.0.0.1", port
+		c.SMTPUsername, c.SMTPPassword = "oei", smtpPassword
+		c.SMTPFrom = "OEI-MS <alarms@plant.example>"
 	}
 }
 
-func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
-	p, b := newPlant(t), newMailbox(t)
+func TestEmail_IsSentOverTLSAndRetried(t *testing.T) {
+	p, b := newFixture(t), newSMTPServer(t)
 	c := p.channel(store.Channel{
 		Kind:       store.Email,
 		Recipients: []string{"a@example.com", "b@example.com"},
@@ -134,18 +136,18 @@ func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	p.run(`UPDATE alarms SET name = E'Oil\r\nBcc: evil@example.com' WHERE id = 1`)
 	n := p.notifier(mails(b.port))
 	n.Trust(b.roots)
-	b.isBusy(true)
-	p.raised(3, 1)
+	b.setBusy(true)
+	p.raise(3, 1)
 	p.step(n, noon)
 	if d := p.deliveries()[0]; d.Status != "waiting" || !strings.Contains(d.Detail, "451") {
 		t.Errorf("while the server is busy: got %s %q", d.Status, d.Detail)
 	}
-	b.isBusy(false)
+	b.setBusy(false)
 	p.step(n, noon.Add(time.Hour))
 	d := p.deliveries()[0]
-	got := b.letters()
+	got := b.messages()
 	if d.Status != "delivered" || len(got) != 1 || len(got[0].to) != 2 {
-		t.Fatalf("got %s %q, %d letters", d.Status, d.Detail, len(got))
+		t.Fatalf("got %s %q, %d messages", d.Status, d.Detail, len(got))
 	}
 	m, err := mail.ReadMessage(strings.NewReader(got[0].text))
 	if err != nil {
@@ -153,20 +155,20 @@ func TestEmailIsSentOverTLSAndTriedAgain(t *testing.T) {
 	}
 	if m.Header.Get("Bcc") != "" || m.Header.Get("Message-ID") != "<"+d.Key+"@plant.example>" ||
 		m.Header.Get("Auto-Submitted") != "auto-generated" {
-		t.Errorf("head: got %v", m.Header)
+		t.Errorf("headers: got %v", m.Header)
 	}
 	if text := got[0].text; strings.Count(text,
 		"2026-03-04 21:00:00 JST (+09:00) [critical] Press/Oil") != 3 {
 		t.Errorf("got %s", text)
 	}
 	if strings.Contains(p.log.String(), smtpPassword) {
-		t.Error("the log holds the password")
+		t.Error("the log contains the password")
 	}
 }
 
-func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
-	p, b := newPlant(t), newMailbox(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+func TestEmail_FailureSaysWhy(t *testing.T) {
+	p, b := newFixture(t), newSMTPServer(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and does not answer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,16 +182,18 @@ func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
 		"no server": {
 			func(c *notify.Config) { c.SMTPHost = "" }, true, "no SMTP server is set",
 		},
-		"a certificate nobody knows": {func(*notify.Config) {}, false, "certificate"},
+		"an unknown certificate": {func(*notify.Config) {}, false, "certificate"},
 		"a wrong password": {
 			func(c *notify.Config) { c.SMTPPassword = "wrong" }, true, "smtp",
 		},
-		"a server that is not there": {func(c *notify.Config) { c.SMTPPort = 1 }, true, "smtp"},
-		"a server that says nothing": {
-			func(c *notify.Config) { c.SMTPPort, c.Timeout = silent.Addr().(*net.TCPAddr).Port, time.Second },
+		"a port without server": {func(c *notify.Config) { c.SMTPPort = 1 }, true, "smtp"},
+		"a server that does not answer": {
+			func(c *notify.Config) {
+				c.SMTPPort, c.Timeout = silent.Addr().(*net.TCPAddr).Port, time.Second
+			},
 			true, "smtp",
 		},
-		"one without TLS, though it must": {
+		"a server without TLS, which is required": {
 			func(c *notify.Config) { c.SMTPTLS = "tls" }, true, "smtp",
 		},
 	}
@@ -206,7 +210,7 @@ func TestEmailThatCannotBeSentSaysWhy(t *testing.T) {
 			}
 		})
 	}
-	if got := len(b.letters()); got != 0 {
-		t.Errorf("%d letters came", got)
+	if got := len(b.messages()); got != 0 {
+		t.Errorf("%d messages were received, want 0", got)
 	}
 }

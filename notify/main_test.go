@@ -28,14 +28,14 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// noon is when these tests begin; they pass the time themselves.
+// noon is when these tests begin. They pass times explicitly.
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 const secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
-// plant is a database with alarm 1 of sensor 1 of gateway 1, labelled line=1, and alarm 2 on the
+// fixture is a database with alarm 1 of sensor 1 of gateway 1, labelled line=1, and alarm 2 on the
 // same sensor, labelled line=2.
-type plant struct {
+type fixture struct {
 	t     *testing.T
 	dsn   string
 	db    *sql.DB
@@ -43,9 +43,9 @@ type plant struct {
 	log   *syncbuf.Buffer
 }
 
-func newPlant(t *testing.T) *plant {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	p := &plant{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", log: &syncbuf.Buffer{}}
+	p := &fixture{t: t, dsn: pgtest.DSN(t) + " synchronous_commit=on", log: &syncbuf.Buffer{}}
 	var err error
 	if p.db, err = sql.Open("postgres", p.dsn); err != nil {
 		t.Fatal(err)
@@ -57,13 +57,15 @@ func newPlant(t *testing.T) *plant {
 	}
 	t.Cleanup(func() { p.store.Close() })
 	p.run(`INSERT INTO gateways (key, name) VALUES ('press-1', 'Press')`)
-	p.run(`INSERT INTO sensors (gateway_id, key, name, type, unit) VALUES (1, 't1', 'Oil', 'temperature', 'Cel')`)
+	p.run(`INSERT INTO sensors (gateway_id, key, name, type, unit) VALUES (1, 't1', 'Oil', ` +
+		`'temperature', 'Cel')`)
 	p.run(`INSERT INTO alarms (sensor_id, name, severity, rule, labels) VALUES
-		(1, 'Oil too hot', 'critical', '{}', '{"line":"1"}'), (1, 'Oil warm', 'minor', '{}', '{"line":"2"}')`)
+		(1, 'Oil too hot', 'critical', '{}', '{"line":"1"}'),
+		(1, 'Oil warm', 'minor', '{}', '{"line":"2"}')`)
 	return p
 }
 
-func (p *plant) run(q string, args ...any) {
+func (p *fixture) run(q string, args ...any) {
 	p.t.Helper()
 	if _, err := p.db.ExecContext(p.t.Context(), q, args...); err != nil {
 		p.t.Fatalf("%s: %v", q, err)
@@ -71,14 +73,21 @@ func (p *plant) run(q string, args ...any) {
 }
 
 // happens adds n alarm events as the writer of readings does: with offsets in order of commit.
-func (p *plant) happens(n int, alarm int64, kind, state string, quiet bool) {
+func (p *fixture) addEvents(n int, alarm int64, kind, state string, quiet bool) {
 	p.t.Helper()
 	severity := map[int64]string{1: "critical", 2: "minor"}[alarm]
 	p.run(`
-		WITH l AS (UPDATE alarm_log SET last = last + $1 RETURNING last - $1 AS before)
-		INSERT INTO alarm_events ("offset", at, occurrence, version, value, alarm_id, sensor_id, gateway_id, rule_version, quiet, kind,
-			before, after, level, severity, message, username, comment)
-		SELECT l.before + i, $2, 1, 1, 81.5, $3, 1, 1, 1, $4, $5, 'normal', $6, 'high', $7, 'Oil at 81.5', '', ''
+		WITH l AS (
+			UPDATE alarm_log
+			SET last = last + $1
+			RETURNING last - $1 AS before
+		)
+		INSERT INTO alarm_events (
+			"offset", at, occurrence, version, value, alarm_id, sensor_id, gateway_id,
+			rule_version, quiet, kind, before, after, level, severity, message, username, comment)
+		SELECT
+			l.before + i, $2, 1, 1, 81.5, $3, 1, 1, 1, $4, $5,
+			'normal', $6, 'high', $7, 'Oil at 81.5', '', ''
 		FROM l, generate_series(1, $1::int) AS i`, n, noon, alarm, quiet, kind, state, severity)
 }
 
@@ -87,18 +96,18 @@ const (
 	acked   = "active_acknowledged"
 )
 
-// raised raises alarm n times.
-func (p *plant) raised(n int, alarm int64) {
+// raise adds n raised events of alarm.
+func (p *fixture) raise(n int, alarm int64) {
 	p.t.Helper()
-	p.happens(n, alarm, "raised", unacked, false)
+	p.addEvents(n, alarm, "raised", unacked, false)
 }
 
-// notifier makes one that may send to this machine.
-func (p *plant) notifier(change ...func(*notify.Config)) *notify.Notifier {
-	return p.notifierBy(nil, change...)
+// notifier returns a notifier that may send to this machine.
+func (p *fixture) notifier(change ...func(*notify.Config)) *notify.Notifier {
+	return p.notifierWith(nil, change...)
 }
 
-func (p *plant) notifierBy(
+func (p *fixture) notifierWith(
 	publish notify.Publish, change ...func(*notify.Config),
 ) *notify.Notifier {
 	p.t.Helper()
@@ -119,12 +128,12 @@ func (p *plant) notifierBy(
 	return n
 }
 
-func (p *plant) webhook(url string) store.Channel {
+func (p *fixture) webhook(url string) store.Channel {
 	p.t.Helper()
 	return p.channel(store.Channel{Kind: store.Webhook, URL: url, Secret: secret})
 }
 
-func (p *plant) channel(c store.Channel) store.Channel {
+func (p *fixture) channel(c store.Channel) store.Channel {
 	p.t.Helper()
 	c.IsActive, c.Name = true, fmt.Sprintf("channel %d", time.Now().UnixNano())
 	c, err := p.store.CreateChannel(p.t.Context(), c)
@@ -134,7 +143,7 @@ func (p *plant) channel(c store.Channel) store.Channel {
 	return c
 }
 
-func (p *plant) route(r store.Route) store.Route {
+func (p *fixture) route(r store.Route) store.Route {
 	p.t.Helper()
 	r.IsActive, r.Name = true, fmt.Sprintf("route %d", time.Now().UnixNano())
 	r, err := p.store.CreateRoute(p.t.Context(), r)
@@ -144,8 +153,8 @@ func (p *plant) route(r store.Route) store.Route {
 	return r
 }
 
-// step has n do all there is to do at a time.
-func (p *plant) step(n *notify.Notifier, at time.Time) {
+// step has n do all work that is due at a time.
+func (p *fixture) step(n *notify.Notifier, at time.Time) {
 	p.t.Helper()
 	if err := n.Enqueue(p.t.Context(), at); err != nil {
 		p.t.Fatal(err)
@@ -161,8 +170,8 @@ func (p *plant) step(n *notify.Notifier, at time.Time) {
 	}
 }
 
-// log returns the deliveries, oldest first, such as "notice delivered 1".
-func (p *plant) deliveries() []store.Delivery {
+// deliveries returns the deliveries, oldest first.
+func (p *fixture) deliveries() []store.Delivery {
 	p.t.Helper()
 	list, err := p.store.Deliveries(p.t.Context(), store.DeliveryFilter{}, nil, 0, 1000)
 	if err != nil {
@@ -174,12 +183,12 @@ func (p *plant) deliveries() []store.Delivery {
 	return list
 }
 
-// receiver is somebody's web server.
+// receiver is a server that receives webhooks.
 type receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
 	got    []received
-	status func(n int) int // of the nth request, from 1; 0 hangs until the client goes
+	status func(n int) int // of the nth request, from 1; 0 waits until the client disconnects
 }
 
 type received struct {
@@ -187,7 +196,7 @@ type received struct {
 	body   string
 }
 
-func receive(t *testing.T, status func(int) int) *receiver {
+func newReceiver(t *testing.T, status func(int) int) *receiver {
 	t.Helper()
 	r := &receiver{status: status}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

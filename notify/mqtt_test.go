@@ -16,11 +16,12 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
-	p, broker := newPlant(t), mosquitto.Start(t)
+func TestMQTT_PublishesEveryEventOnItsTopic(t *testing.T) {
+	p, broker := newFixture(t), mosquitto.Start(t)
 	cfg := mqttsource.DefaultConfig()
 	cfg.Host, cfg.Port, cfg.ClientID = broker.Host(), broker.Port(), "oei-ms-test"
 	source := mqttsource.New(cfg, func(context.Context, ingest.Message) error { return nil },
@@ -31,15 +32,17 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	defer stop()
 	running.Go(func() { _ = source.Run(ctx) })
 
-	heard := make(chan *paho.Publish, 1000)
+	received := make(chan *paho.Publish, 1000)
 	u, _ := url.Parse("mqtt://" + broker.Addr())
 	listener, err := autopaho.NewConnection(ctx,
 		autopaho.ClientConfig{ServerUrls: []*url.URL{u}, ClientConfig: paho.ClientConfig{
 			ClientID: "screen",
-			OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(m paho.PublishReceived) (bool, error) {
-				heard <- m.Packet
-				return true, nil
-			}},
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+				func(m paho.PublishReceived) (bool, error) {
+					received <- m.Packet
+					return true, nil
+				},
+			},
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -48,31 +51,29 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	if err := listener.AwaitConnection(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listener.Subscribe(t.Context(),
-		&paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "alarms/press-1/#", QoS: 1}}}); err != nil {
+	subscription := &paho.Subscribe{
+		Subscriptions: []paho.SubscribeOptions{{Topic: "alarms/press-1/#", QoS: 1}},
+	}
+	if _, err := listener.Subscribe(t.Context(), subscription); err != nil {
 		t.Fatal(err)
 	}
 	p.route(store.Route{
 		ChannelID:    p.channel(store.Channel{Kind: store.MQTT}).ID,
 		GroupSeconds: 3600,
 	})
-	n := p.notifierBy(source.Publish)
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if _, err := source.Check(t.Context()); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	n := p.notifierWith(source.Publish)
+	testutil.Eventually(t, testutil.Timeout, "the source is connected", func() bool {
+		_, err := source.Check(t.Context())
+		return err == nil
+	})
 
-	const events = 250 // more than one delivery has
-	p.raised(events, 1)
+	const events = 250 // more than one delivery holds
+	p.raise(events, 1)
 	p.step(n, noon)
 	seen := map[int64]bool{}
 	for range events {
 		select {
-		case m := <-heard:
+		case m := <-received:
 			var e struct {
 				ID, Type, Alarm string
 				Offset          int64
@@ -88,7 +89,7 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 		}
 	}
 	broker.Kill()
-	p.raised(1, 1)
+	p.raise(1, 1)
 	p.step(n, noon.Add(time.Minute))
 	ds := p.deliveries()
 	if last := ds[len(ds)-1]; len(ds) != 4 || last.Status != "waiting" {
@@ -99,22 +100,17 @@ func TestEveryEventIsPublishedOnItsTopicByMosquitto(t *testing.T) {
 	if err := listener.AwaitConnection(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 100 { // until the source is back
-		p.step(n, noon.Add(time.Duration(i+2)*time.Hour))
-		ds = p.deliveries()
-		if last := ds[len(ds)-1]; last.Status != "waiting" {
-			if last.Status != "delivered" {
-				t.Errorf("after it is back: got %s %q", last.Status, last.Detail)
-			}
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Error("it is not sent again")
+	at := noon.Add(time.Hour)
+	testutil.Eventually(t, testutil.Timeout, "the event is sent again", func() bool {
+		at = at.Add(time.Hour)
+		p.step(n, at)
+		ds := p.deliveries()
+		return ds[len(ds)-1].Status == "delivered"
+	})
 }
 
-func TestWithoutABrokerMQTTSaysSo(t *testing.T) {
-	p := newPlant(t)
+func TestMQTT_WithoutBrokerFails(t *testing.T) {
+	p := newFixture(t)
 	d, err := p.notifier().TestChannel(t.Context(), p.channel(store.Channel{Kind: store.MQTT}).ID)
 	if err != nil || d.Status != "failed" || d.Detail != "no MQTT broker is available" {
 		t.Errorf("got %s %q, %v", d.Status, d.Detail, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// kinds is the log of deliveries in one line, such as "notice:1 reminder:1".
-func (p *plant) kinds() string {
+// kinds returns kind and number of events of all deliveries, such as "notice:1 reminder:1".
+func (p *fixture) kinds() string {
 	var words []string
 	for _, d := range p.deliveries() {
 		words = append(words, fmt.Sprintf("%s:%d", d.Kind, d.EventCount))
@@ -18,16 +18,24 @@ func (p *plant) kinds() string {
 	return strings.Join(words, " ")
 }
 
-func TestRoutesTakeWhatTheyAreAbout(t *testing.T) {
+func TestRoute_SelectsEvents(t *testing.T) {
 	tests := map[string]struct {
 		route store.Route
 		want  string
 	}{
-		"everything":         {store.Route{}, "notice:3"},
-		"a severity":         {store.Route{Severities: []string{"minor"}}, "notice:1"},
-		"a label":            {store.Route{Labels: store.LabelMap{"line": "1"}}, "notice:2"},
-		"a label it has not": {store.Route{Labels: store.LabelMap{"motor": ""}}, ""},
-		"a kind of event":    {store.Route{Events: []string{"acknowledged"}}, "notice:1"},
+		"everything": {store.Route{}, "notice:3"},
+		"a severity": {
+			store.Route{Severities: []string{"minor"}}, "notice:1",
+		},
+		"a label": {
+			store.Route{Labels: store.LabelMap{"line": "1"}}, "notice:2",
+		},
+		"a label that the alarm does not have": {
+			store.Route{Labels: store.LabelMap{"motor": ""}}, "",
+		},
+		"a kind of event": {
+			store.Route{Events: []string{"acknowledged"}}, "notice:1",
+		},
 		"severity and label": {
 			store.Route{Severities: []string{"minor"}, Labels: store.LabelMap{"line": "1"}}, "",
 		},
@@ -38,15 +46,15 @@ func TestRoutesTakeWhatTheyAreAbout(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := newPlant(t)
-			test.route.ChannelID = p.webhook(receive(t, always(204)).URL).ID
+			p := newFixture(t)
+			test.route.ChannelID = p.webhook(newReceiver(t, always(204)).URL).ID
 			p.route(test.route)
-			p.raised(1, 1)
-			p.happens(1, 1, "acknowledged", acked, false)
-			p.happens(1, 1, "cleared", "normal", false)
-			p.raised(1, 2)
-			p.happens(1, 2, "shelved", "shelved", true) // quiet: nobody is told
-			p.happens(1, 2, "raised", "shelved", true)
+			p.raise(1, 1)
+			p.addEvents(1, 1, "acknowledged", acked, false)
+			p.addEvents(1, 1, "cleared", "normal", false)
+			p.raise(1, 2)
+			p.addEvents(1, 2, "shelved", "shelved", true) // quiet: no notification
+			p.addEvents(1, 2, "raised", "shelved", true)
 			p.step(p.notifier(), noon)
 			if got := p.kinds(); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
@@ -55,44 +63,46 @@ func TestRoutesTakeWhatTheyAreAbout(t *testing.T) {
 	}
 }
 
-func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
+func TestReminders_UntilSomeoneActs(t *testing.T) {
 	minute := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	tests := map[string]struct {
-		then func(p *plant) // after 12 minutes
-		want string         // of an hour
+		then func(p *fixture) // after 12 minutes
+		want string           // of an hour
 	}{
-		"nobody does": {
-			func(*plant) {},
+		"no one acts": {
+			func(*fixture) {},
 			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
 				"reminder:1",
 		},
 		"an acknowledgement": {
-			func(p *plant) { p.happens(1, 1, "acknowledged", acked, false) }, "notice:1 reminder:1",
+			func(p *fixture) { p.addEvents(1, 1, "acknowledged", acked, false) }, "notice:1 " +
+				"reminder:1",
 		},
-		"the trouble is over": {
-			func(p *plant) { p.happens(1, 1, "cleared", "returned_unacknowledged", false) },
+		"it is cleared": {
+			func(p *fixture) { p.addEvents(1, 1, "cleared", "returned_unacknowledged", false) },
 			"notice:1 reminder:1 notice:1",
 		},
 		"it is shelved": {
-			func(p *plant) { p.happens(1, 1, "shelved", "shelved", true) }, "notice:1 reminder:1",
+			func(p *fixture) { p.addEvents(1, 1, "shelved", "shelved", true) }, "notice:1 " +
+				"reminder:1",
 		},
-		"a comment does nothing": {
-			func(p *plant) { p.happens(1, 1, "commented", unacked, false) },
+		"a comment changes nothing": {
+			func(p *fixture) { p.addEvents(1, 1, "commented", unacked, false) },
 			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
 				"reminder:1",
 		},
-		"it is raised anew": {
-			func(p *plant) { p.raised(1, 1) },
+		"it is raised again": {
+			func(p *fixture) { p.raise(1, 1) },
 			"notice:1 reminder:1 notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1",
 		},
 		"the alarm is deleted": {
-			func(p *plant) { p.run(`DELETE FROM alarms WHERE id = 1`) }, "notice:1 reminder:1",
+			func(p *fixture) { p.run(`DELETE FROM alarms WHERE id = 1`) }, "notice:1 reminder:1",
 		},
-		"the route is put aside": {
-			func(p *plant) { p.run(`UPDATE notification_routes SET is_active = false`) },
+		"the route is taken out of use": {
+			func(p *fixture) { p.run(`UPDATE notification_routes SET is_active = false`) },
 			"notice:1 reminder:1",
 		},
-		"it is silenced for half an hour": {func(p *plant) {
+		"it is silenced for half an hour": {func(p *fixture) {
 			if _, err := p.store.CreateSilence(p.t.Context(),
 				store.Silence{
 					StartsAt:  minute(12),
@@ -107,8 +117,8 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := newPlant(t)
-			r, boss := receive(t, always(204)), receive(t, always(204))
+			p := newFixture(t)
+			r, boss := newReceiver(t, always(204)), newReceiver(t, always(204))
 			escalation := p.webhook(boss.URL).ID
 			p.route(store.Route{
 				ChannelID:           p.webhook(r.URL).ID,
@@ -117,7 +127,7 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 				EscalationChannelID: &escalation,
 			})
 			n := p.notifier()
-			p.raised(1, 1)
+			p.raise(1, 1)
 			for m := range 61 {
 				if m == 12 {
 					test.then(p)
@@ -134,9 +144,9 @@ func TestRemindersAndEscalationUntilSomebodyActs(t *testing.T) {
 	}
 }
 
-func TestASilenceHoldsBackAndSaysHowMuch(t *testing.T) {
-	p := newPlant(t)
-	p.route(store.Route{ChannelID: p.webhook(receive(t, always(204)).URL).ID})
+func TestSilence_HoldsBackAndCountsEvents(t *testing.T) {
+	p := newFixture(t)
+	p.route(store.Route{ChannelID: p.webhook(newReceiver(t, always(204)).URL).ID})
 	n := p.notifier()
 	v, err := p.store.CreateSilence(t.Context(), store.Silence{
 		StartsAt:   time.Now().Add(-time.Minute),
@@ -148,17 +158,17 @@ func TestASilenceHoldsBackAndSaysHowMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.raised(5, 1)
-	p.raised(1, 2)
+	p.raise(5, 1)
+	p.raise(1, 2)
 	p.step(n, time.Now())
 	if got := p.kinds(); got != "notice:1" {
-		t.Errorf("while it is in force: got %q", got)
+		t.Errorf("during the silence: got %q", got)
 	}
 	if v, err = p.store.EndSilence(t.Context(), v.ID, "operator"); err != nil ||
 		v.EndedBy != "operator" || v.HeldBack != 5 {
 		t.Errorf("ended early: got %+v, %v", v, err)
 	}
-	p.raised(1, 1)
+	p.raise(1, 1)
 	p.step(n, time.Now().Add(time.Second))
 	if got := p.kinds(); got != "notice:1 notice:1" {
 		t.Errorf("after its end: got %q", got)

@@ -9,11 +9,11 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestAReadingBecomesANotice goes the whole way: from readings by a rule into the journal, and out
-// of it to a receiver.
-func TestAReadingBecomesANotice(t *testing.T) {
-	p := newPlant(t)
-	r := receive(t, always(204))
+// TestReading_BecomesANotification goes the whole way from readings by an alarm and the alarm log
+// to a receiver.
+func TestReading_BecomesANotification(t *testing.T) {
+	p := newFixture(t)
+	r := newReceiver(t, always(204))
 	p.run(`DELETE FROM alarms`)
 	p.route(store.Route{
 		ChannelID:     p.webhook(r.URL).ID,
@@ -61,7 +61,7 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	write(1, 20)
 	step(1, "")
 	write(2, 81)
-	write(2, 81) // comes twice, happens once
+	write(2, 81) // a duplicate
 	step(2, "notice:1")
 	step(63, "notice:1 reminder:1")
 	command(alarm.Command{
@@ -72,7 +72,7 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	})
 	write(3, 20)
 	write(4, 99)
-	step(300, "notice:1 reminder:1") // shelved: not a word
+	step(300, "notice:1 reminder:1") // shelved: no notification
 	command(alarm.Command{Kind: alarm.Unshelve, User: "operator"})
 	write(5, 20)
 	write(6, 85)
@@ -98,6 +98,6 @@ func TestAReadingBecomesANotice(t *testing.T) {
 	step(3600, "notice:1 reminder:1 notice:2 reminder:1")
 	if got := r.all(); len(got) != 4 || !strings.Contains(got[0].body, `"message":"`) ||
 		!strings.Contains(got[0].body, `"motor":"M7"`) {
-		t.Errorf("got %d notices, the first %s", len(got), got[0].body)
+		t.Errorf("got %d notifications, want 4; the first is %s", len(got), got[0].body)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestClock_HasItsZone(t *testing.T) {
+func TestClock_NamesItsTimeZone(t *testing.T) {
 	for _, c := range []struct{ at, zone, want string }{
 		{"2026-01-02T03:04:05Z", "UTC", "2026-01-02 03:04:05 UTC"},
 		{"2026-01-02T03:04:05Z", "Europe/Rome", "2026-01-02 04:04:05 CET (+01:00)"},
@@ -39,16 +39,18 @@ func TestText_NamesSensorsByName(t *testing.T) {
 		Gateway:     "g1",
 		GatewayName: "Press 1",
 	}
-	if got := notify.Render("{gateway}/{sensor} {gateway_key}/{sensor_key}", e); got != "Press 1/Bearing temperature g1/t1" {
-		t.Errorf("got %q", got)
+	const want = "Press 1/Bearing temperature g1/t1"
+	got := notify.Render("{gateway}/{sensor} {gateway_key}/{sensor_key}", e)
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 	e.SensorName, e.GatewayName = "", ""
 	if got := notify.Render("{gateway}/{sensor}", e); got != "g1/t1" {
-		t.Errorf("of an event without names: got %q", got)
+		t.Errorf("an event without names: got %q, want g1/t1", got)
 	}
 }
 
-func TestConfig_RefusesTimeZonesThatAreNone(t *testing.T) {
+func TestConfig_RefusesUnknownTimeZones(t *testing.T) {
 	for zone, want := range map[string]bool{
 		"UTC": true, "Europe/Rome": true, "": false, "Local": false, "Europe/Atlantis": false,
 	} {

@@ -9,8 +9,10 @@ import (
 )
 
 // event is one as the store of alarms has it.
-const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z","recorded_at":"2026-01-02T03:04:05.7Z","alarm_id":7,"sensor_id":12,` +
-	`"gateway_id":3,"occurrence":5,"state_version":9,"rule_version":1,"kind":"raised","before":"normal","after":"active_unacknowledged","level":"high",` +
+const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z",` +
+	`"recorded_at":"2026-01-02T03:04:05.7Z","alarm_id":7,"sensor_id":12,` +
+	`"gateway_id":3,"occurrence":5,"state_version":9,"rule_version":1,"kind":"raised",` +
+	`"before":"normal","after":"active_unacknowledged","level":"high",` +
 	`"severity":"major","value":81.5,"message":"Bearing hot","user":"","comment":"","quiet":false}`
 
 // TestFrames_MatchTheContract validates every kind of frame, with and without optional members,
@@ -37,7 +39,13 @@ func TestFrames_MatchTheContract(t *testing.T) {
 			UserID:    1,
 			ExpiresAt: formatTime(t0),
 		}),
-		encode(topicsFrame{Type: "subscribed", ID: "b", Topics: topics, Epoch: "e", Offset: &offset}),
+		encode(topicsFrame{
+			Type:   "subscribed",
+			ID:     "b",
+			Topics: topics,
+			Epoch:  "e",
+			Offset: &offset,
+		}),
 		encode(topicsFrame{Type: "subscribed", Topics: topics}),
 		encode(topicsFrame{Type: "unsubscribed", ID: "c", Topics: topics}),
 		appendReading(nil, readings[0]),

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// requests are messages of a client with what becomes of them.
+// requests are messages of a client, and whether they are valid.
 var requests = map[string]struct {
 	body string
 	ok   bool
@@ -100,7 +100,13 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		for _, answer := range []any{
 			topicsFrame{Type: "subscribed", ID: h.ID, Topics: topics},
-			errorFrame{Type: "error", ID: h.ID, Code: codeUnknownTopic, Detail: "x", Topics: topics},
+			errorFrame{
+				Type:   "error",
+				ID:     h.ID,
+				Code:   codeUnknownTopic,
+				Detail: "x",
+				Topics: topics,
+			},
 		} {
 			if b := encode(answer); err == nil && !json.Valid(b) {
 				t.Errorf("answer %q to %q", b, body)

@@ -28,7 +28,8 @@ func TestConversation(t *testing.T) {
 			{
 				`{"type":"auth","token":"ann","id":"a"}`,
 				[]string{
-					`{"type":"authenticated","id":"a","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`,
+					`{"type":"authenticated","id":"a","user_id":1,` +
+						`"expires_at":"2000-01-01T01:00:00.000000Z"}`,
 				},
 			},
 			{
@@ -42,13 +43,15 @@ func TestConversation(t *testing.T) {
 			{
 				`{"type":"subscribe","topics":["x"],"id":"d"}`,
 				[]string{
-					`{"type":"error","id":"d","code":"unknown_topic","detail":"there is no such topic","topics":["x"]}`,
+					`{"type":"error","id":"d","code":"unknown_topic",` +
+						`"detail":"there is no such topic","topics":["x"]}`,
 				},
 			},
 			{
 				`{"type":"nonsense","id":"e"}`,
 				[]string{
-					`{"type":"error","id":"e","code":"bad_message","detail":"type is unknown; use auth, subscribe or unsubscribe"}`,
+					`{"type":"error","id":"e","code":"bad_message",` +
+						`"detail":"type is unknown; use auth, subscribe or unsubscribe"}`,
 				},
 			},
 		},
@@ -56,17 +59,21 @@ func TestConversation(t *testing.T) {
 			{
 				`{"type":"subscribe","topics":["sensors/12"]}`,
 				[]string{
-					`{"type":"error","code":"not_authenticated","detail":"send an auth frame first","topics":["sensors/12"]}`,
+					`{"type":"error","code":"not_authenticated",` +
+						`"detail":"send an auth frame first","topics":["sensors/12"]}`,
 				},
 			},
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 		},
 		"each topic is answered for, the good ones are subscribed to": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
-			{`{"type":"subscribe","topics":["sensors/1","sensors/404","gateways/403","gateways/2","rooms/3","sensors/1"]}`, []string{
+			{`{"type":"subscribe","topics":["sensors/1","sensors/404","gateways/403",` +
+				`"gateways/2","rooms/3","sensors/1"]}`, []string{
 				`{"type":"subscribed","topics":["sensors/1","gateways/2"]}`,
-				`{"type":"error","code":"unknown_topic","detail":"there is no such topic","topics":["rooms/3","sensors/404"]}`,
-				`{"type":"error","code":"forbidden","detail":"the user may not listen to this","topics":["gateways/403"]}`,
+				`{"type":"error","code":"unknown_topic","detail":"there is no such topic",` +
+					`"topics":["rooms/3","sensors/404"]}`,
+				`{"type":"error","code":"forbidden",` +
+					`"detail":"the user may not listen to this","topics":["gateways/403"]}`,
 			}},
 		},
 		"topics over the limit are refused, those there already are not": {
@@ -77,10 +84,14 @@ func TestConversation(t *testing.T) {
 			},
 			{`{"type":"subscribe","topics":["sensors/2","sensors/3","sensors/4"]}`, []string{
 				`{"type":"subscribed","topics":["sensors/2","sensors/3"]}`,
-				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["sensors/4"]}`,
+				`{"type":"error","code":"too_many_topics",` +
+					`"detail":"a connection may have 3 topics","topics":["sensors/4"]}`,
 			}},
-			{`{"type":"subscribe","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`, []string{
-				`{"type":"error","code":"too_many_topics","detail":"a connection may have 3 topics","topics":["gateways/1","gateways/2","gateways/3","gateways/4"]}`,
+			{`{"type":"subscribe","topics":["gateways/1","gateways/2","gateways/3",` +
+				`"gateways/4"]}`, []string{
+				`{"type":"error","code":"too_many_topics",` +
+					`"detail":"a connection may have 3 topics","topics":["gateways/1",` +
+					`"gateways/2","gateways/3","gateways/4"]}`,
 			}},
 			{
 				`{"type":"unsubscribe","topics":["sensors/1"]}`,
@@ -100,19 +111,22 @@ func TestConversation(t *testing.T) {
 			{
 				`{"type":"auth","token":"bob"}`,
 				[]string{
-					`{"type":"error","code":"forbidden","detail":"a connection keeps its user; open another one"}`,
+					`{"type":"error","code":"forbidden",` +
+						`"detail":"a connection keeps its user; open another one"}`,
 				},
 			},
 			{
 				`{"type":"auth","token":"forged"}`,
 				[]string{
-					`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`,
+					`{"type":"error","code":"not_authenticated",` +
+						`"detail":"the token is not valid; the one before it stands"}`,
 				},
 			},
 			{
 				`{"type":"auth","token":"stale"}`,
 				[]string{
-					`{"type":"error","code":"not_authenticated","detail":"the token is not valid; the one before it stands"}`,
+					`{"type":"error","code":"not_authenticated",` +
+						`"detail":"the token is not valid; the one before it stands"}`,
 				},
 			},
 			{
@@ -137,7 +151,8 @@ func TestConversation(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	const data12 = `{"type":"sensor_data","sensor_id":12,"data":{"value":21.5,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`
+	const data12 = `{"type":"sensor_data","sensor_id":12,"data":{"value":21.5,` +
+		`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`
 	late := reading(12, 3, math.NaN())
 	late.Quality = "bad"
 	tests := map[string]struct {
@@ -160,7 +175,8 @@ func TestPublish(t *testing.T) {
 			},
 			want: []string{
 				data12,
-				`{"type":"gateway_status","gateway_id":3,"status":"offline","timestamp":"2026-01-02T03:04:05.678000Z"}`,
+				`{"type":"gateway_status","gateway_id":3,"status":"offline",` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z"}`,
 			},
 		},
 		"a reading under both topics comes once": {
@@ -172,7 +188,8 @@ func TestPublish(t *testing.T) {
 			topics: []string{"sensors/12"},
 			do:     func(h *Hub) { h.Publish([]Reading{late}) },
 			want: []string{
-				`{"type":"sensor_data","sensor_id":12,"data":{"value":null,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`,
+				`{"type":"sensor_data","sensor_id":12,"data":{"value":null,` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`,
 			},
 		},
 		"a batch client gets what comes together as one frame, and a status in its place": {
@@ -186,10 +203,16 @@ func TestPublish(t *testing.T) {
 				h.Publish([]Reading{reading(12, 3, 3)})
 			},
 			want: []string{
-				`{"type":"sensor_data_batch","items":[{"sensor_id":1,"data":{"value":1,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
-				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":21.5,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}},{"sensor_id":13,"data":{"value":2,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
-				`{"type":"gateway_status","gateway_id":3,"status":"online","timestamp":"2026-01-02T03:04:05.678000Z"}`,
-				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":3,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+				`{"type":"sensor_data_batch","items":[{"sensor_id":1,"data":{"value":1,` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":21.5,` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}},` +
+					`{"sensor_id":13,"data":{"value":2,` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+				`{"type":"gateway_status","gateway_id":3,"status":"online",` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z"}`,
+				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":3,` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
 			},
 		},
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestSlowClient_ConflatesAndDoesNotDelayOthers(t *testing.T) {
@@ -134,10 +136,8 @@ func TestStorm(t *testing.T) {
 	close(stop)
 	publisher.Wait()
 
-	deadline := time.Now().Add(5 * time.Second)
-	for w.metric("websocket_connections_active", "") > 0 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
+	testutil.Eventually(t, testutil.Timeout, "all connections are closed",
+		func() bool { return w.metric("websocket_connections_active", "") == 0 })
 	w.hub.mu.RLock()
 	defer w.hub.mu.RUnlock()
 	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perUser) +

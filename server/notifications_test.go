@@ -19,11 +19,12 @@ func (s *system) decoded(a answer, v any) {
 	}
 }
 
-func TestChannelsShowNoSecrets(t *testing.T) {
+func TestChannels_ShowNoSecrets(t *testing.T) {
 	s := start(t)
 	engineer := s.token(s.users[store.Engineer])
 	made := s.send("POST", "/api/notifications/channels", engineer,
-		`{"name":"hook","kind":"webhook","url":"https://hooks.example.com/T0/very-private?token=abc"}`)
+		`{"name":"hook","kind":"webhook",`+
+			`"url":"https://hooks.example.com/T0/very-private?token=abc"}`)
 	var created client.NotificationChannelWithSecret
 	s.decoded(made, &created)
 	secret := created.Secret.MustGet()
@@ -59,12 +60,12 @@ func TestChannelsShowNoSecrets(t *testing.T) {
 			}
 		}
 		if strings.Contains(s.log.String(), hidden) {
-			t.Errorf("the log holds %q", hidden)
+			t.Errorf("the log contains %q", hidden)
 		}
 	}
 }
 
-func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
+func TestNotifications_InvalidFieldsAreRefused(t *testing.T) {
 	s := start(t)
 	token := s.token(s.users[store.Engineer])
 	c := s.addChannel()
@@ -80,13 +81,13 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 	const minor = `,"severities":["minor"]`
 	tests := map[string]struct{ path, body, field string }{
 		"a webhook without an address": {"channels", `{"name":"c","kind":"webhook"}`, "url"},
-		"e-mail to nobody": {
+		"e-mail without recipients": {
 			"channels", `{"name":"c","kind":"email"}`, "recipients",
 		},
 		"mqtt with an address": {
 			"channels", `{"name":"c","kind":"mqtt","url":"https://example.com/"}`, "url",
 		},
-		"a webhook inside": {
+		"a webhook to an internal address": {
 			"channels", `{"name":"c","kind":"webhook","url":"http://169.254.169.254/latest"}`,
 			"url",
 		},
@@ -106,59 +107,64 @@ func TestNoticesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 		"an unknown channel":         {"routes", `{"name":"r","channel_id":99}`, "channel_id"},
 		"an unknown placeholder":     {"routes", route(`"subject":"{secret}"`), "subject"},
 		"a template of another kind": {"routes", route(`"line":"{{range .}}"`), "line"},
-		"a time zone that is none": {
+		"an unknown time zone": {
 			"routes", route(`"time_zone":"Europe/Atlantis"`), "time_zone",
 		},
-		"an escalation to nobody": {
+		"an escalation without channel": {
 			"routes", route(`"escalate_seconds":60`), "escalation_channel_id",
 		},
-		"an escalation to an unknown one": {
+		"an escalation to an unknown channel": {
 			"routes", route(`"escalation_channel_id":99`), "escalation_channel_id",
 		},
-		"a silence that ends before it": {
+		"a silence that ends before it starts": {
 			"silences", silence(time.Hour, time.Minute, minor), "ends_at",
 		},
-		"a silence that is over": {
+		"a silence in the past": {
 			"silences", silence(-2*time.Hour, -time.Hour, minor), "ends_at",
 		},
 		"a silence for half a year": {
 			"silences", silence(0, 180*24*time.Hour, minor), "ends_at",
 		},
-		"a silence about nothing": {"silences", silence(0, time.Hour, ""), "alarm_id"},
+		"a silence without conditions": {"silences", silence(0, time.Hour, ""), "alarm_id"},
 		"a silence of an unknown severity": {
 			"silences", silence(0, time.Hour, `,"severities":["bad"]`), "severities[0]",
 		},
-		"a silence without saying why": {
+		"a silence without reason": {
 			"silences",
 			strings.Replace(silence(0, time.Hour, minor), `"reason":"x"`, `"reason":""`, 1),
 			"reason",
 		},
 	}
 	for name, test := range tests {
-		if res := s.send("POST", "/api/notifications/"+test.path, token, test.body); res.StatusCode != 400 || !names(res, test.field) {
+		res := s.send("POST", "/api/notifications/"+test.path, token, test.body)
+		if res.StatusCode != 400 || !names(res, test.field) {
 			t.Errorf("%s: got %d %s, want 400 that names %s", name, res.StatusCode, res.body,
 				test.field)
 		}
 	}
 	s.send("POST", "/api/notifications/routes", token, route(`"group_seconds":5`))
-	if res := s.send("DELETE", fmt.Sprintf("/api/notifications/channels/%d", c.ID), token, ""); res.StatusCode != 409 {
+	path := fmt.Sprintf("/api/notifications/channels/%d", c.ID)
+	if res := s.send("DELETE", path, token, ""); res.StatusCode != 409 {
 		t.Errorf("a channel that is used: got %d %s", res.StatusCode, res.body)
 	}
-	if res := s.send("POST", "/api/notifications/routes", token, route(`"group_seconds":5`)); res.StatusCode != 409 {
+	if res := s.send("POST", "/api/notifications/routes", token, route(
+		`"group_seconds":5`)); res.StatusCode != 409 {
 		t.Errorf("a name that is taken: got %d %s", res.StatusCode, res.body)
 	}
 }
 
-func TestSilenceSaysWhoAndIsEndedOnce(t *testing.T) {
+func TestSilence_NamesItsUsersAndEndsOnce(t *testing.T) {
 	s := start(t)
 	operator := s.token(s.users[store.Operator])
 	made := s.send("POST", "/api/notifications/silences", operator,
-		`{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`","reason":"maintenance","gateway_id":`+fmt.Sprint(s.addGateway().ID)+`}`)
+		`{"ends_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+
+			`"reason":"maintenance","gateway_id":`+fmt.Sprint(s.addGateway().ID)+`}`)
 	for _, about := range []string{"alarm_id", "sensor_id", "gateway_id"} {
 		unknown := s.send("POST", "/api/notifications/silences", operator,
-			`{"ends_at":"2100-01-01T00:00:00Z","starts_at":"2099-12-31T00:00:00Z","reason":"x","`+about+`":999}`)
+			`{"ends_at":"2100-01-01T00:00:00Z","starts_at":"2099-12-31T00:00:00Z",`+
+				`"reason":"x","`+about+`":999}`)
 		if unknown.StatusCode != 400 || !names(unknown, about) {
-			t.Errorf("about a %s that is not there: got %d %s", about, unknown.StatusCode,
+			t.Errorf("about an unknown %s: got %d %s", about, unknown.StatusCode,
 				unknown.body)
 		}
 	}
@@ -182,7 +188,7 @@ func TestSilenceSaysWhoAndIsEndedOnce(t *testing.T) {
 	}
 }
 
-func TestDeliveriesArePagedAndFiltered(t *testing.T) {
+func TestDeliveries_ArePagedAndFiltered(t *testing.T) {
 	s := start(t)
 	c, other := s.addChannel(), s.addChannel()
 	for i := range 5 {
@@ -196,7 +202,9 @@ func TestDeliveriesArePagedAndFiltered(t *testing.T) {
 	}
 	engineer := s.token(s.users[store.Engineer])
 	var ids []int64
-	for next := "/api/notifications/deliveries?limit=2&count=true&kind=trial&status=failed&channel_id=" + fmt.Sprint(c.ID); next != ""; {
+	next := "/api/notifications/deliveries?limit=2&count=true&kind=trial&status=failed" +
+		fmt.Sprintf("&channel_id=%d", c.ID)
+	for next != "" {
 		res := s.send("GET", next, engineer, "")
 		var list []client.NotificationDelivery
 		s.decoded(res, &list)

@@ -82,8 +82,8 @@ func (s *Store) CreateChannel(ctx context.Context, c Channel) (Channel, error) {
 		INSERT INTO notification_channels (name, kind, is_active, url, secret, recipients)
 		VALUES ($1, $2, $3, $4, $5, coalesce($6::text[], '{}'))
 		RETURNING ` + channelColumns
-	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL, s.secrets.encrypt(c.Secret),
-		c.Recipients)
+	err := s.api.GetContext(ctx, &c, q, c.Name, c.Kind, c.IsActive, c.URL,
+		s.secrets.encrypt(c.Secret), c.Recipients)
 	c.Secret = s.secrets.decrypt(c.Secret)
 	return c, explain(fmt.Sprintf("channel %q", c.Name), err)
 }

@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/push"
 )
 
@@ -32,15 +33,6 @@ func reading(sensor, n int64) push.Reading {
 		Timestamp: t0.Add(time.Duration(n) * time.Second),
 		Value:     float64(n),
 		Quality:   "good",
-	}
-}
-
-func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
 	}
 }
 
@@ -145,7 +137,8 @@ func (in *instance) connected() bool {
 
 func (in *instance) awaitConnected() {
 	in.t.Helper()
-	eventually(in.t, 20*time.Second, "the instance is subscribed to the others", in.connected)
+	testutil.Eventually(in.t, testutil.Timeout, "the instance is subscribed",
+		in.connected)
 }
 
 // subscribe returns the text frames that a client of the topics gets; its first two, authenticated

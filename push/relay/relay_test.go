@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/redistest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/push"
 )
 
@@ -25,7 +26,7 @@ func TestRelay_ReachesSocketsOfAnotherInstance(t *testing.T) {
 			if err != nil {
 				t.Fatalf("redis-cli: %v: %s", err, out)
 			}
-			eventually(t, 10*time.Second, "the cluster is up", func() bool {
+			testutil.Eventually(t, testutil.Timeout, "the cluster is up", func() bool {
 				info := exec.Command("redis-cli", "-p", r.Port(), "cluster", "info")
 				out, _ := info.CombinedOutput()
 				return strings.Contains(string(out), "cluster_state:ok")
@@ -105,14 +106,14 @@ func TestRelay_RecoversWhenRedisReturns(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("outage %d: publishing waited %v", i, took)
 		}
-		eventually(t, 20*time.Second, "local sockets have the readings", func() bool {
+		testutil.Eventually(t, testutil.Timeout, "local sockets have the readings", func() bool {
 			for len(here) > 0 {
 				local += countReadings(<-here)
 			}
 			return local == n
 		})
 		if i == 1 {
-			eventually(t, 20*time.Second, "the other instance notices that Redis is away",
+			testutil.Eventually(t, testutil.Timeout, "the other instance notices the outage",
 				func() bool { return !b.connected() })
 		}
 		outage.end()
@@ -135,7 +136,7 @@ func TestRelay_RecoversWhenRedisReturns(t *testing.T) {
 		t.Errorf("the other instance's client got %d resync frames, want at least 2", resyncs)
 	}
 	a.publish(reading(1, 1<<20))
-	eventually(t, 10*time.Second, "readings are relayed again", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "readings are relayed again", func() bool {
 		for len(there) > 0 {
 			if v, ok := value(<-there); ok && v == 1<<20 {
 				return true
