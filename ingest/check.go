@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/oei-ms/oei-ms/internal/readingjson"
@@ -23,12 +24,16 @@ func (e *entry) checkStatus(cfg Config) {
 	case e.gateway.IsSystem:
 		e.reject(notOwner, "gateway %q is the server's own", e.gateway.GatewayKey)
 	case e.isForeign(e.gateway):
-		e.reject(notOwner, "%q published for gateway %q", e.message.Gateway, e.gateway.GatewayKey)
+		why := e.foreignRejection(e.gateway)
+		e.reject(why.reason, "%s", why.detail)
 	case at.IsZero():
 	case readingjson.SecondsHint(at) != "" || e.hasCurrentTimestamp() &&
 		at.Before(e.message.Received.Add(-cfg.MaxAge)):
 		e.reject(tooOld, "timestamp %s is more than %s old, which is OEI_INGEST_MAX_AGE%s",
 			rfc3339.Format(at), formatSpan(cfg.MaxAge), readingjson.SecondsHint(at))
+	case at.After(e.message.Received.Add(cfg.MaxAge)): // not a clock that runs ahead
+		e.reject(futureTimestamp, "timestamp %s is %s ahead", rfc3339.Format(at),
+			formatSpan(at.Sub(e.message.Received)))
 	}
 }
 
@@ -73,8 +78,7 @@ func (e *entry) check(s *sample, now time.Time, cfg Config) *rejection {
 	case p == nil:
 		return newRejection(unknownGateway, "there is no gateway %q", e.topic.Gateway)
 	case e.isForeign(p):
-		return newRejection(notOwner, "%q published for gateway %q", e.message.Gateway,
-			p.GatewayKey)
+		return e.foreignRejection(p)
 	case s.invalid != nil:
 		return s.invalid
 	case p.SensorID == 0:
@@ -103,14 +107,28 @@ func (e *entry) check(s *sample, now time.Time, cfg Config) *rejection {
 	return nil
 }
 
+// foreignRejection returns the rejection of a message for another gateway than its publisher. Both
+// have the same key when the publisher has lost it to the other one since its login.
+func (e *entry) foreignRejection(p *store.SensorInfo) *rejection {
+	if e.message.Gateway == p.GatewayKey {
+		return newRejection(notOwner, "key %q belongs to another gateway since the login of the publisher",
+			p.GatewayKey)
+	}
+	return newRejection(notOwner, "%q published for gateway %q", e.message.Gateway, p.GatewayKey)
+}
+
 // isOutside reports whether v is outside the sensor's measuring range.
 func isOutside(p *store.SensorInfo, v float64) bool {
 	return p.MinValue != nil && v < *p.MinValue || p.MaxValue != nil && v > *p.MaxValue
 }
 
-// formatSpan formats d for people: from two days on in days.
+// formatSpan formats d for people: from two days on in days. The longest time.Duration stands for
+// anything longer.
 func formatSpan(d time.Duration) string {
-	if day := 24 * time.Hour; d >= 2*day {
+	switch day := 24 * time.Hour; {
+	case d == math.MaxInt64:
+		return "more than 292 years"
+	case d >= 2*day:
 		return fmt.Sprintf("%d days", d/day)
 	}
 	return d.Round(time.Second).String()

@@ -287,7 +287,9 @@ func decodeStatus(payload []byte) (status, error) {
 		case err != nil:
 			return err
 		case name == "timestamp":
-			s.timestamp, err = parseTime(kind, text)
+			if s.timestamp, err = parseTime(kind, text); err != nil {
+				err = fmt.Errorf("timestamp %w", err)
+			}
 		case kind != '"' || text != "online" && text != "offline":
 			err = errors.New("status is neither online nor offline")
 		default:

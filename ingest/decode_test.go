@@ -30,14 +30,14 @@ func decoded(topic string, payload []byte) string {
 	var b strings.Builder
 	switch {
 	case j.reason != "":
-		fmt.Fprintf(&b, "all refused, %s: %s\n", j.reason, j.detail)
+		fmt.Fprintf(&b, "all rejected, %s: %s\n", j.reason, j.detail)
 	case j.status != nil:
 		fmt.Fprintf(&b, "%s%s\n", j.status.state, at(j.status.timestamp))
 	}
 	for i := range j.samples {
 		s := &j.samples[i]
 		if s.invalid != nil {
-			fmt.Fprintf(&b, "refused, %s: %s\n", s.invalid.reason, s.invalid.detail)
+			fmt.Fprintf(&b, "rejected, %s: %s\n", s.invalid.reason, s.invalid.detail)
 			continue
 		}
 		fmt.Fprintf(&b, "%s = %v %v", s.sensor, s.value, s.quality)
@@ -221,7 +221,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		if j.reason != "" {
 			if j.samples != nil || j.status != nil || len(j.detail) > 4*maxDetail {
-				t.Fatalf("refused, and yet %d samples, status %v, detail %q", len(j.samples),
+				t.Fatalf("rejected, but with %d samples, status %v, detail %q", len(j.samples),
 					j.status, j.detail)
 			}
 			return

@@ -86,7 +86,7 @@ func newEntry(m Message, cfg Config) *entry {
 	case errors.Is(err, errTooMany):
 		e.reject(tooLarge, "%v", err)
 	case err != nil:
-		e.reject(badPayload, "%v", err)
+		e.reject(badPayload, "%s", strings.TrimPrefix(err.Error(), "jsontext: "))
 	}
 	e.size = cost(len(e.message.Payload), len(e.samples))
 	return e
@@ -143,8 +143,11 @@ func (e *entry) publisherName() string {
 // when the gateway is not registered.
 func (e *entry) publisher(s *sample) (id int64, key string) {
 	p := e.from
-	if s != nil && s.info != nil && !e.isForeign(s.info) {
+	switch {
+	case s != nil && s.info != nil && !e.isForeign(s.info):
 		p = s.info
+	case p == nil && e.gateway != nil && !e.isForeign(e.gateway):
+		p = e.gateway
 	}
 	if p == nil {
 		return 0, cmp.Or(e.message.Gateway, e.topic.Gateway)

@@ -730,8 +730,8 @@ func TestIdentity_IsTheGatewayID(t *testing.T) {
 	if r := publish(heir, topic, `{"value":7}`); r.Accepted != 1 {
 		t.Errorf("the gateway that has the key: got %+v", r)
 	}
-	if r := publish(former, topic, `{"value":8}`); r.Code != 0x87 ||
-		!strings.HasPrefix(r.Text, "not_owner") {
+	const lost = `not_owner: key "g1" belongs to another gateway since the login of the publisher`
+	if r := publish(former, topic, `{"value":8}`); r.Code != 0x87 || r.Text != lost {
 		t.Errorf("the gateway that had it: got %+v", r)
 	}
 	if r := publish(former, "gateways/g1/status", `{"status":"offline"}`); r.Code != 0x87 {

@@ -69,6 +69,10 @@ func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
 			"a clock that is ahead", external,
 			`{"status":"online","timestamp":"2026-03-04T13:00:12Z"}`, 0, "online 12:00:12 3600000",
 		},
+		{
+			"a timestamp that is no clock's", external,
+			`{"status":"online","timestamp":253402300799999}`, 0x83, "online 12:00:12 3600000",
+		},
 	}
 	for i, s := range steps {
 		done := make(chan ingest.Receipt, 1)

@@ -9,8 +9,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// refusals is what is recorded: gateway id, key and reason, one a line.
-func (b *testPipeline) refusals() string {
+// rejections returns what is recorded: gateway id, key and reason, one a line.
+func (b *testPipeline) rejections() string {
 	b.t.Helper()
 	const q = `SELECT coalesce(string_agg(format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id), '') FROM rejections`
 	return scan[string](b.t, b.db, q)
@@ -29,21 +29,29 @@ func TestRejections_BelongToThePublisher(t *testing.T) {
 		"a payload on a topic by id": {
 			"g1", "sensors/1/t1/data", bad, "1 g1 malformed", "gateway=1 reason=malformed",
 		},
-		"a topic that is none of ours": {
+		"an unknown topic": {
 			"g2", "x", good, "2 g2 unknown_topic", "gateway=2 reason=unknown_topic",
 		},
-		"a sample of another": {
+		"a sample of another gateway": {
 			"g2", "sensors/g1/t1/data", good, "2 g2 not_owner", "gateway=2 reason=not_owner",
 		},
-		"a status of another": {
+		"a status of another gateway": {
 			"g2", "gateways/g1/status", `{"status":"offline"}`, "2 g2 not_owner",
 			"gateway=2 reason=not_owner",
 		},
-		"a sample of none": {
+		"a status with an old timestamp": {
+			"g1", "gateways/g1/status", `{"status":"online","timestamp":1772625608}`,
+			"1 g1 too_old", "gateway=1 reason=too_old",
+		},
+		"a status with an old timestamp, by an external broker": {
+			"", "gateways/g2/status", `{"status":"online","timestamp":1772625608}`,
+			"2 g2 too_old", "gateway=2 reason=too_old",
+		},
+		"a sample of an unknown gateway": {
 			"g2", "sensors/g9/t1/data", good, "2 g2 unknown_gateway",
 			"gateway=2 reason=unknown_gateway",
 		},
-		"a status of none": {
+		"a status of an unknown gateway": {
 			"g2", "gateways/g9/status", `{"status":"offline"}`, "2 g2 unknown_gateway",
 			"gateway=2 reason=unknown_gateway",
 		},
@@ -54,21 +62,21 @@ func TestRejections_BelongToThePublisher(t *testing.T) {
 		"a payload by an external broker": {
 			"", "gateways/2/data", bad, "2 g2 malformed", "gateway=2 reason=malformed",
 		},
-		"a sample by an external broker, of none": {
+		"a sample by an external broker, of an unknown gateway": {
 			"", "sensors/g9/t1/data", good, "0 g9 unknown_gateway",
 			"gateway=none reason=unknown_gateway",
 		},
-		"a status by an external broker, of none": {
+		"a status by an external broker, of an unknown gateway": {
 			"", "gateways/g9/status", `{"status":"offline"}`, "0 g9 unknown_gateway",
 			"gateway=none reason=unknown_gateway",
 		},
-		"a payload by an external broker, of none": {
+		"a payload by an external broker, of an unknown gateway": {
 			"", "gateways/g9/data", bad, "0 g9 malformed", "gateway=none reason=malformed",
 		},
-		"a topic that is none of ours, by an external broker": {
+		"an unknown topic, by an external broker": {
 			"", "x", good, "0  unknown_topic", "gateway=none reason=unknown_topic",
 		},
-		"somebody who has been deleted while still being there": {
+		"a gateway that was deleted while it is connected": {
 			"g8", "sensors/g8/t1/data", bad, "0 g8 malformed", "gateway=none reason=malformed",
 		},
 	}
@@ -78,20 +86,20 @@ func TestRejections_BelongToThePublisher(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // looked up, and then known
-			before := b.refusedTotal()[tt.counted]
+			before := b.rejectedTotal()[tt.counted]
 			b.publish(tt.as, tt.topic, tt.payload)
-			if got := b.refusals(); got != tt.recorded {
+			if got := b.rejections(); got != tt.recorded {
 				t.Errorf("%s: recorded: got %q, want %q", name, got, tt.recorded)
 			}
-			if got := b.refusedTotal(); got[tt.counted] != before+1 {
+			if got := b.rejectedTotal(); got[tt.counted] != before+1 {
 				t.Errorf("%s: not counted as %s: %v", name, tt.counted, got)
 			}
 		}
 	}
 }
 
-// refusedTotal is oei_ingest_rejected_total by its labels.
-func (b *testPipeline) refusedTotal() map[string]int {
+// rejectedTotal returns oei_ingest_rejected_total by its labels.
+func (b *testPipeline) rejectedTotal() map[string]int {
 	b.t.Helper()
 	families, err := b.reg.Gather()
 	if err != nil {
@@ -121,7 +129,7 @@ func TestRejections_OfManyGatewaysShareAMetricLabel(t *testing.T) {
 		b.publish(key, "gateways/"+key+"/data", "nonsense")
 		b.publish(key, "gateways/"+key+"/data", "nonsense")
 	}
-	counts := b.refusedTotal()
+	counts := b.rejectedTotal()
 	if len(counts) != 101 || counts["gateway=other reason=malformed"] != 20 ||
 		counts["gateway=100 reason=malformed"] == 0 {
 		t.Errorf("got %d: %v", len(counts), counts)
