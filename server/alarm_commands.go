@@ -11,20 +11,20 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// command carries c out in the name of the caller.
-func (s *Server) command(
+// runCommand carries c out in the name of the caller.
+func (s *Server) runCommand(
 	ctx context.Context, id int64, c alarm.Command,
 ) (api.AlarmWithETagJSONResponse, error) {
 	c.User = callOf(ctx).principal.User.Username
 	a, err := s.store.CommandAlarm(ctx, id, c, time.Now())
 	if err != nil {
-		return api.AlarmWithETagJSONResponse{}, commandFault(err)
+		return api.AlarmWithETagJSONResponse{}, commandProblem(err)
 	}
 	return alarmWithETag(a)
 }
 
-// commandFault says why a command was refused.
-func commandFault(err error) error {
+// commandProblem says why a command was refused.
+func commandProblem(err error) error {
 	r, ok := errors.AsType[*alarm.Refusal](err)
 	switch {
 	case !ok:
@@ -45,7 +45,7 @@ func (s *Server) AcknowledgeAlarm(
 	ctx context.Context, req api.AcknowledgeAlarmRequestObject,
 ) (api.AcknowledgeAlarmResponseObject, error) {
 	b := req.Body
-	res, err := s.command(ctx, req.ID,
+	res, err := s.runCommand(ctx, req.ID,
 		alarm.Command{
 			Kind:         alarm.Acknowledge,
 			Occurrence:   b.Occurrence,
@@ -59,7 +59,7 @@ func (s *Server) AcknowledgeAlarm(
 func (s *Server) AcknowledgeAlarms(
 	ctx context.Context, req api.AcknowledgeAlarmsRequestObject,
 ) (api.AcknowledgeAlarmsResponseObject, error) {
-	acks := each(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeItem) store.Ack {
+	acks := mapSlice(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeItem) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, StateVersion: a.StateVersion}
 	})
 	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
@@ -80,9 +80,9 @@ func (s *Server) AcknowledgeAlarms(
 		case errors.Is(e, alarm.ErrNotAllowed):
 			out[i].Status = api.AlarmBulkAcknowledgeResultStatusNotAllowed
 		default:
-			return nil, commandFault(e)
+			return nil, commandProblem(e)
 		}
-		out[i].Reason = asProblem(commandFault(e)).detail
+		out[i].Reason = asProblem(commandProblem(e)).detail
 	}
 	return out, nil
 }
@@ -105,15 +105,15 @@ func (s *Server) ShelveAlarm(
 	case !c.OneShot:
 		return nil, invalid("duration_seconds", "is needed unless one_shot is set")
 	}
-	res, err := s.command(ctx, req.ID, c)
+	res, err := s.runCommand(ctx, req.ID, c)
 	return api.ShelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// simple is a command that says no more than AlarmCommand does.
-func (s *Server) simple(
+// simpleCommand is a command that says no more than AlarmCommand does.
+func (s *Server) simpleCommand(
 	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommandRequest,
 ) (api.AlarmWithETagJSONResponse, error) {
-	return s.command(ctx, id,
+	return s.runCommand(ctx, id,
 		alarm.Command{Kind: kind, Comment: orZero(b.Comment), StateVersion: orZero(b.StateVersion)})
 }
 
@@ -121,7 +121,7 @@ func (s *Server) simple(
 func (s *Server) UnshelveAlarm(
 	ctx context.Context, req api.UnshelveAlarmRequestObject,
 ) (api.UnshelveAlarmResponseObject, error) {
-	res, err := s.simple(ctx, req.ID, alarm.Unshelve, req.Body)
+	res, err := s.simpleCommand(ctx, req.ID, alarm.Unshelve, req.Body)
 	return api.UnshelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
@@ -129,7 +129,7 @@ func (s *Server) UnshelveAlarm(
 func (s *Server) ResetAlarm(
 	ctx context.Context, req api.ResetAlarmRequestObject,
 ) (api.ResetAlarmResponseObject, error) {
-	res, err := s.simple(ctx, req.ID, alarm.ResetLatch, req.Body)
+	res, err := s.simpleCommand(ctx, req.ID, alarm.ResetLatch, req.Body)
 	return api.ResetAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
@@ -138,7 +138,7 @@ func (s *Server) TakeAlarmOutOfService(
 	ctx context.Context, req api.TakeAlarmOutOfServiceRequestObject,
 ) (api.TakeAlarmOutOfServiceResponseObject, error) {
 	b := req.Body
-	res, err := s.command(ctx, req.ID,
+	res, err := s.runCommand(ctx, req.ID,
 		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, StateVersion: orZero(b.StateVersion)})
 	return api.TakeAlarmOutOfService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
@@ -147,7 +147,7 @@ func (s *Server) TakeAlarmOutOfService(
 func (s *Server) ReturnAlarmToService(
 	ctx context.Context, req api.ReturnAlarmToServiceRequestObject,
 ) (api.ReturnAlarmToServiceResponseObject, error) {
-	res, err := s.simple(ctx, req.ID, alarm.ReturnToService, req.Body)
+	res, err := s.simpleCommand(ctx, req.ID, alarm.ReturnToService, req.Body)
 	return api.ReturnAlarmToService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
@@ -155,6 +155,6 @@ func (s *Server) ReturnAlarmToService(
 func (s *Server) CommentOnAlarm(
 	ctx context.Context, req api.CommentOnAlarmRequestObject,
 ) (api.CommentOnAlarmResponseObject, error) {
-	res, err := s.command(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
+	res, err := s.runCommand(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
 	return api.CommentOnAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }

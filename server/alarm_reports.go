@@ -75,13 +75,13 @@ func (s *Server) alarmEvents(
 	if err != nil {
 		return nil, nil, err
 	}
-	names := named{Sensor: f.SensorID, Gateway: f.GatewayID}
-	if err := s.whenEmpty(ctx, len(list), cursor == nil && after == nil, names); err != nil {
+	names := referencedIDs{Sensor: f.SensorID, Gateway: f.GatewayID}
+	if err := s.checkFilterIDs(ctx, len(list), cursor == nil && after == nil, names); err != nil {
 		return nil, nil, err
 	}
 	list, link := page(ctx, list, limit,
 		func(e store.AlarmEvent) string { return encodeID(e.Offset) })
-	return each(list, eventjson.Alarm), link, nil
+	return mapSlice(list, eventjson.Alarm), link, nil
 }
 
 // SimulateAlarm answers POST /api/alarms/simulate.
@@ -99,7 +99,7 @@ func (s *Server) SimulateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.rule(ctx, 0, b.SensorID, definition)
+	r, err := s.parseRule(ctx, 0, b.SensorID, definition)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (s *Server) ExplainAlarm(
 		Severity:    api.Severity(e.Severity),
 		Why:         e.Why,
 	}
-	out.Inputs = each(e.Inputs, func(i alarm.Input) api.AlarmExplanationInput {
+	out.Inputs = mapSlice(e.Inputs, func(i alarm.Input) api.AlarmExplanationInput {
 		return api.AlarmExplanationInput{
 			SensorID: i.SensorID,
 			At:       timeOrNull(i.At),
@@ -167,7 +167,7 @@ func (s *Server) ExplainAlarm(
 			Compared: i.Compared,
 		}
 	})
-	out.Timers = each(e.Timers, func(t alarm.Timer) api.AlarmExplanationTimer {
+	out.Timers = mapSlice(e.Timers, func(t alarm.Timer) api.AlarmExplanationTimer {
 		return api.AlarmExplanationTimer{
 			Name:    t.Name,
 			Level:   string(t.Level),
@@ -219,20 +219,20 @@ func (s *Server) GetAlarmKPI(
 		AveragePer10Min:              k.Average,
 		PeakPer10Min:                 k.Peak,
 		FloodShare:                   k.FloodShare,
-		Chattering:                   each(k.Chattering, counts),
+		Chattering:                   mapSlice(k.Chattering, counts),
 		ChatteringAlarms:             k.ChatteringAlarms,
 		StaleAlarms:                  k.StaleAlarms,
-		TopTen:                       each(k.TopTen, counts),
+		TopTen:                       mapSlice(k.TopTen, counts),
 		TopTenShare:                  k.TopTenShare,
 		BySeverity:                   map[string]int{},
 		Acknowledged:                 k.Acknowledged,
 		MeanTimeToAcknowledgeSeconds: k.MeanTimeToAck.Seconds(),
-		Missed:                       each(k.Missed, func(m string) string { return m }),
+		Missed:                       mapSlice(k.Missed, func(m string) string { return m }),
 	}
-	out.Floods = each(k.Floods, func(f alarm.Flood) api.AlarmFlood {
+	out.Floods = mapSlice(k.Floods, func(f alarm.Flood) api.AlarmFlood {
 		return api.AlarmFlood{Start: f.From.UTC(), End: f.To.UTC(), Alarms: f.Alarms}
 	})
-	out.Stale = each(k.Stale, func(st alarm.Standing) api.StaleAlarm {
+	out.Stale = mapSlice(k.Stale, func(st alarm.Standing) api.StaleAlarm {
 		return api.StaleAlarm{AlarmID: st.AlarmID, Since: st.Since.UTC()}
 	})
 	for severity, n := range k.BySeverity {

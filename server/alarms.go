@@ -28,8 +28,8 @@ func (s *Server) ListAlarms(
 		return nil, err
 	}
 	f := store.AlarmFilter{
-		States:     texts(p.State),
-		Severities: texts(p.Severity),
+		States:     toStrings(p.State),
+		Severities: toStrings(p.Severity),
 		SensorID:   p.SensorID,
 		GatewayID:  p.GatewayID,
 		Text:       orZero(p.Text),
@@ -46,12 +46,12 @@ func (s *Server) ListAlarms(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil,
-		named{Sensor: p.SensorID, Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil,
+		referencedIDs{Sensor: p.SensorID, Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(a store.Alarm) string {
-		return encode(fmt.Sprintf("%d.%d.%d", a.Rank, a.Since.UnixMicro(), a.ID))
+		return encodeCursor(fmt.Sprintf("%d.%d.%d", a.Rank, a.Since.UnixMicro(), a.ID))
 	})
 	alarms := make([]api.Alarm, len(list))
 	for i, a := range list {
@@ -59,16 +59,14 @@ func (s *Server) ListAlarms(
 			return nil, err
 		}
 	}
-	res := api.ListAlarms200JSONResponse{Body: alarms}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountAlarms(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountAlarms, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListAlarms200JSONResponse{
+		Body:    alarms,
+		Headers: api.ListAlarms200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 // alarmCursor returns the place a page begins behind; nil for the first.
@@ -76,7 +74,7 @@ func alarmCursor(cursor *string) (*store.AlarmCursor, error) {
 	if cursor == nil {
 		return nil, nil
 	}
-	parts := strings.Split(decode(*cursor), ".")
+	parts := strings.Split(decodeCursor(*cursor), ".")
 	if len(parts) != 3 {
 		return nil, errCursor
 	}
@@ -98,7 +96,7 @@ func (s *Server) CreateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.rule(ctx, 0, req.Body.SensorID, definition)
+	r, err := s.parseRule(ctx, 0, req.Body.SensorID, definition)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +134,7 @@ func (s *Server) UpdateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	if err := basedOn(req.Params.IfMatch, was.RuleVersion); err != nil {
+	if err := checkIfMatch(req.Params.IfMatch, was.RuleVersion); err != nil {
 		return nil, err
 	}
 	rule, err := was.Rule()
@@ -147,7 +145,7 @@ func (s *Server) UpdateAlarm(
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.rule(ctx, req.ID, was.SensorID, definition)
+	r, err := s.parseRule(ctx, req.ID, was.SensorID, definition)
 	if err != nil {
 		return nil, err
 	}
@@ -195,9 +193,9 @@ func changedRule(r alarm.Rule, change api.AlarmRuleUpdate) ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// rule returns the rule of a definition for a sensor, compiled, or a 400 that says what is wrong
+// parseRule returns the rule of a definition for a sensor, compiled, or a 400 that says what is wrong
 // with it.
-func (s *Server) rule(
+func (s *Server) parseRule(
 	ctx context.Context, id, sensor int64, definition []byte,
 ) (alarm.Rule, error) {
 	r, err := alarm.ParseRule(definition)
@@ -210,7 +208,7 @@ func (s *Server) rule(
 		return r, err
 	}
 	if len(faults) > 0 {
-		return r, invalidFields(each(faults,
+		return r, invalidFields(mapSlice(faults,
 			func(f alarm.Fault) api.FieldError {
 				return api.FieldError{
 					Field:  f.Field,
@@ -247,10 +245,10 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		Occurrence:     state.Occurrence,
 		StateVersion:   state.Version,
 		Since:          a.Since.UTC(),
-		RaisedAt:       instant(state.RaisedAt),
-		ClearedAt:      instant(state.ClearedAt),
-		AcknowledgedAt: instant(state.AckedAt),
-		ShelvedUntil:   instant(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
+		RaisedAt:       nullIfZero(state.RaisedAt),
+		ClearedAt:      nullIfZero(state.ClearedAt),
+		AcknowledgedAt: nullIfZero(state.AckedAt),
+		ShelvedUntil:   nullIfZero(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
 		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
 	out.Rule, err = ruleJSON(a)
@@ -269,20 +267,20 @@ func ruleJSON(a store.Alarm) (out api.AlarmRule, err error) {
 	return out, json.Unmarshal(text, &out)
 }
 
-// instant is null for the zero time.
-func instant(t time.Time) nullable.Nullable[time.Time] {
+// nullIfZero is null for the zero time.
+func nullIfZero(t time.Time) nullable.Nullable[time.Time] {
 	if t.IsZero() {
 		return timeOrNull(nil)
 	}
 	return timeOrNull(&t)
 }
 
-// texts returns the values of an enumeration as strings; never nil.
-func texts[T ~string](list []T) []string {
-	return each(list, func(v T) string { return string(v) })
+// toStrings returns the values of an enumeration as strings; never nil.
+func toStrings[T ~string](list []T) []string {
+	return mapSlice(list, func(v T) string { return string(v) })
 }
 
-// fromTexts is the reverse of texts.
-func fromTexts[T ~string](list []string) []T {
-	return each(list, func(v string) T { return T(v) })
+// fromStrings is the reverse of texts.
+func fromStrings[T ~string](list []string) []T {
+	return mapSlice(list, func(v string) T { return T(v) })
 }

@@ -43,7 +43,7 @@ func (s *Server) answer(ctx context.Context, q cachedQuery) (cache.Answer, error
 		defer release()
 		body, err := q.read(ctx, s.store)
 		if err != nil {
-			return cache.Answer{}, tooMuch(err)
+			return cache.Answer{}, tooMuchToRead(err)
 		}
 		sum := sha256.Sum256(body)
 		return cache.Answer{ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Body: body}, nil

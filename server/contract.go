@@ -33,7 +33,7 @@ const none = "none"
 // operation is one operation of the contract.
 type operation struct {
 	id, method, path string
-	told             bool // worth a line in the log at info: somebody configures, or comes and goes
+	logAtInfo        bool // worth a line in the log at info: somebody configures, or comes and goes
 	access
 	parameters []parameter
 	body       openapi3.Content
@@ -82,7 +82,7 @@ func newContract(doc *openapi3.T) (*contract, error) {
 			}
 			o := &operation{
 				id: op.OperationID, method: method, path: path, access: access,
-				told: method != http.MethodGet && !slices.Contains(op.Tags, "data") &&
+				logAtInfo: method != http.MethodGet && !slices.Contains(op.Tags, "data") &&
 					!slices.Contains(op.Tags, "live"),
 			}
 			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
@@ -211,7 +211,7 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op, nowhere := s.contract.find(c)
 		call := callOf(c.Request().Context())
-		call.operation, call.method, call.endpoint, call.told = op.id, op.method, op.path, op.told
+		call.operation, call.method, call.endpoint, call.logAtInfo = op.id, op.method, op.path, op.logAtInfo
 		var err error
 		if call.principal, err = s.admit(c.Request(), op); err != nil {
 			return err

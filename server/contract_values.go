@@ -8,8 +8,8 @@ import (
 	"github.com/oapi-codegen/nullable"
 )
 
-// object encodes the free object of field, which the contract bounds; nil is the empty one.
-func object[M ~map[string]V, V any](field string, m M) (string, error) {
+// encodeObject encodes the free object of field, which the contract bounds; nil is the empty one.
+func encodeObject[M ~map[string]V, V any](field string, m M) (string, error) {
 	if m == nil {
 		return "{}", nil
 	}
@@ -20,15 +20,15 @@ func object[M ~map[string]V, V any](field string, m M) (string, error) {
 	return string(b), nil
 }
 
-// members is the reverse of object for what the database keeps.
-func members[M ~map[string]V, V any](text string) M {
+// decodeObject is the reverse of object for what the database keeps.
+func decodeObject[M ~map[string]V, V any](text string) M {
 	m := M{}
 	_ = json.Unmarshal([]byte(text), &m) // the database has checked that it is an object
 	return m
 }
 
-// each returns f of every row; never nil.
-func each[R, J any](rows []R, f func(R) J) []J {
+// mapSlice returns f of every row; never nil.
+func mapSlice[R, J any](rows []R, f func(R) J) []J {
 	out := make([]J, len(rows))
 	for i, r := range rows {
 		out[i] = f(r)
@@ -36,15 +36,15 @@ func each[R, J any](rows []R, f func(R) J) []J {
 	return out
 }
 
-// replace sets v to what was given, if it was.
-func replace[T any](v, given *T) {
+// setIfGiven sets v to what was given, if it was.
+func setIfGiven[T any](v, given *T) {
 	if given != nil {
 		*v = *given
 	}
 }
 
-// listed is list as the contract has it: never null.
-func listed(list []string) []string {
+// orEmpty is list as the contract has it: never null.
+func orEmpty(list []string) []string {
 	if list == nil {
 		return []string{}
 	}
@@ -75,8 +75,8 @@ func timeOrNull(t *time.Time) nullable.Nullable[time.Time] {
 	return nullable.NewNullableWithValue(t.UTC())
 }
 
-// pointer is nil for null and for a member that is absent.
-func pointer[T any](n nullable.Nullable[T]) *T {
+// valueOrNil is nil for null and for a member that is absent.
+func valueOrNil[T any](n nullable.Nullable[T]) *T {
 	v, err := n.Get()
 	if err != nil {
 		return nil

@@ -13,8 +13,8 @@ import (
 // largestWrite is how many bytes a client has the time of a whole answer for.
 const largestWrite = 32 << 10
 
-// lasting returns ctx without the time limit of a request: it ends when the client goes.
-func lasting(ctx context.Context) context.Context {
+// withoutTimeLimit returns ctx without the time limit of a request: it ends when the client goes.
+func withoutTimeLimit(ctx context.Context) context.Context {
 	if c := callOf(ctx); c.whole != nil {
 		return c.whole
 	}

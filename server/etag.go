@@ -28,8 +28,8 @@ func ifMatch(header *string) (int64, error) {
 	return version, nil
 }
 
-// basedOn refuses a change that If-Match has based on another version than what is there.
-func basedOn(header *string, current int64) error {
+// checkIfMatch refuses a change that If-Match has based on another version than what is there.
+func checkIfMatch(header *string, current int64) error {
 	version, err := ifMatch(header)
 	if err == nil && version != 0 && version != current {
 		err = store.ErrStale

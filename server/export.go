@@ -51,7 +51,7 @@ func (s *Server) ExportReadings(
 	q.Turn = s.limiter.perPiece(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
 	return streamedResponse(func(w http.ResponseWriter) error {
-		return s.export(lasting(ctx), w, q, summaries, *p.Format, zipped)
+		return s.export(withoutTimeLimit(ctx), w, q, summaries, *p.Format, zipped)
 	}), nil
 }
 
@@ -95,7 +95,7 @@ func (s *Server) export(
 		write = lines(appendCSVCells, csvSummary, "\n")
 		// it goes out with the first readings: until these are there, there may be an error
 		if q.After == nil {
-			write, end = headed(d, csvHead(summaries != nil), write)
+			write, end = withHeader(d, csvHead(summaries != nil), write)
 		}
 	}
 	if err := s.store.Export(ctx, q, write); err != nil {
@@ -107,8 +107,8 @@ func (s *Server) export(
 	return d.Close()
 }
 
-// headed writes line before the first readings, and when there are none at the end.
-func headed(
+// withHeader writes line before the first readings, and when there are none at the end.
+func withHeader(
 	w io.Writer, line string, lines func([]store.Reading) error,
 ) (write func([]store.Reading) error, end func() error) {
 	head := sync.OnceValue(func() error {

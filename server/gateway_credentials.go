@@ -16,7 +16,7 @@ func (s *Server) ListCredentials(
 	if err != nil {
 		return nil, err
 	}
-	return api.ListCredentials200JSONResponse(each(list, func(c store.Credential) api.Credential {
+	return api.ListCredentials200JSONResponse(mapSlice(list, func(c store.Credential) api.Credential {
 		return api.Credential{
 			ID:         c.ID,
 			CreatedAt:  c.CreatedAt.UTC(),

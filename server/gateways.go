@@ -22,23 +22,21 @@ func (s *Server) ListGateways(
 		Key:      p.Key,
 		Status:   (*string)(p.Status),
 		IsActive: p.IsActive,
-		IsSystem: ownOnly(p.IsSystem, false),
+		IsSystem: systemFilter(p.IsSystem, false),
 	}
 	list, err := s.store.Gateways(ctx, f, after, *p.Limit+1)
 	if err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(g store.Gateway) string { return encodeID(g.ID) })
-	res := api.ListGateways200JSONResponse{Body: each(list, gatewayJSON)}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountGateways(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountGateways, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListGateways200JSONResponse{
+		Body:    mapSlice(list, gatewayJSON),
+		Headers: api.ListGateways200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 // CreateGateway answers POST /api/gateways.
@@ -46,7 +44,7 @@ func (s *Server) CreateGateway(
 	ctx context.Context, req api.CreateGatewayRequestObject,
 ) (api.CreateGatewayResponseObject, error) {
 	b := req.Body
-	metadata, err := object("metadata", orZero(b.Metadata))
+	metadata, err := encodeObject("metadata", orZero(b.Metadata))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +62,7 @@ func (s *Server) CreateGateway(
 		g, err = s.store.CreateGateway(ctx, g)
 	}
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("key", g.Key)
+		return nil, alreadyTaken("key", g.Key)
 	}
 	if err != nil {
 		return nil, err
@@ -105,7 +103,7 @@ func (s *Server) UpdateGateway(
 		IsActive: b.IsActive,
 	}
 	if b.Metadata != nil {
-		metadata, err := object("metadata", *b.Metadata)
+		metadata, err := encodeObject("metadata", *b.Metadata)
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +111,7 @@ func (s *Server) UpdateGateway(
 	}
 	g, err := s.store.UpdateGateway(ctx, req.ID, version, change)
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("key", orZero(b.Key))
+		return nil, alreadyTaken("key", orZero(b.Key))
 	}
 	if err != nil {
 		return nil, err
@@ -155,7 +153,7 @@ func gatewayJSON(g store.Gateway) api.Gateway {
 		Status:      api.GatewayStatus(g.Status),
 		LastSeenAt:  timeOrNull(g.LastSeenAt),
 		ClockSkewMs: orNull(g.ClockSkewMs),
-		Metadata:    members[api.Metadata](g.Metadata),
+		Metadata:    decodeObject[api.Metadata](g.Metadata),
 		CreatedAt:   g.CreatedAt.UTC(), UpdatedAt: g.UpdatedAt.UTC(),
 	}
 }

@@ -88,7 +88,7 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 		Now:     time.Now(),
 	}
 	var err error
-	if h.zone, err = rangeAndZone(p.Start, p.End, *p.Timezone); err != nil {
+	if h.zone, err = parseRange(p.Start, p.End, *p.Timezone); err != nil {
 		return nil, err
 	}
 	if h.interval, err = h.chooseInterval(p); err != nil {
@@ -101,7 +101,7 @@ func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	}
 	q.Bounds, h.hasNext = h.interval.Bounds(q.Start, q.End, h.zone, limit)
 	if h.hasNext && p.Limit == nil {
-		return nil, tooFine(q.Start, q.End, h.zone, len(q.Sensors))
+		return nil, intervalTooShort(q.Start, q.End, h.zone, len(q.Sensors))
 	}
 	q.End = earlier(q.End, q.Bounds[len(q.Bounds)-1])
 	return h, nil
@@ -147,8 +147,8 @@ func checkPoints(field string, points, sensors int) error {
 	return nil
 }
 
-// tooFine is a 400 that names the shortest possible interval.
-func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
+// intervalTooShort is a 400 that names the shortest possible interval.
+func intervalTooShort(start, end time.Time, zone *time.Location, sensors int) error {
 	reason := fmt.Sprintf("gives more than %d points; ", maxPoints)
 	if i, ok := series.IntervalFor(start, end, zone, maxPoints/sensors); ok {
 		return invalid("interval",
@@ -157,8 +157,8 @@ func tooFine(start, end time.Time, zone *time.Location, sensors int) error {
 	return invalid("interval", reason+"use a shorter range, or limit")
 }
 
-// tooMuch turns store.ErrTooMuch into a 400: the query reached the time limit of statements.
-func tooMuch(err error) error {
+// tooMuchToRead turns store.ErrTooMuch into a 400: the query reached the time limit of statements.
+func tooMuchToRead(err error) error {
 	if errors.Is(err, store.ErrTooMuch) {
 		return invalid("end",
 			"is too far from start: there are too many readings to read in time; "+
@@ -178,8 +178,8 @@ func checkRange(start, end time.Time) error {
 	return nil
 }
 
-// rangeAndZone checks a range of time and returns the time zone of its buckets.
-func rangeAndZone(start, end time.Time, timezone string) (*time.Location, error) {
+// parseRange checks a range of time and returns the time zone of its buckets.
+func parseRange(start, end time.Time, timezone string) (*time.Location, error) {
 	if err := checkRange(start, end); err != nil {
 		return nil, err
 	}

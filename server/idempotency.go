@@ -32,11 +32,11 @@ var (
 	}
 )
 
-// once does the request that its user has named key, unless that was done before: then it returns
+// runOnce does the request that its user has named key, unless that was done before: then it returns
 // the answer of that time, and replayed is true. Without a key it is always done. A client that
 // goes away does not stop one with a key: it will come again and ask for the answer. An error is
 // not kept.
-func once[A any](
+func runOnce[A any](
 	ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error),
 ) (answer A, replayed bool, err error) {
 	if key == nil {

@@ -30,7 +30,7 @@ type call struct {
 	operation string // of the contract, or none; method and endpoint are the operation's
 	method    string
 	endpoint  string
-	told      bool
+	logAtInfo bool
 	principal *auth.Principal // nil for a public operation
 
 	whole          context.Context // of the request without its time limit
@@ -98,7 +98,7 @@ func clientAddr(r *http.Request, proxies []netip.Prefix) string {
 	}
 	addr := at.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && within(addr, proxies); i-- {
+	for i := len(hops) - 1; i >= 0 && isWithin(addr, proxies); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
@@ -108,7 +108,7 @@ func clientAddr(r *http.Request, proxies []netip.Prefix) string {
 	return netip.AddrPortFrom(addr, at.Port()).String()
 }
 
-func within(addr netip.Addr, networks []netip.Prefix) bool {
+func isWithin(addr netip.Addr, networks []netip.Prefix) bool {
 	for _, n := range networks {
 		if n.Contains(addr) {
 			return true
@@ -190,7 +190,7 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 		took.Seconds(),
 	)
 	level := slog.LevelDebug
-	if call.told {
+	if call.logAtInfo {
 		level = slog.LevelInfo
 	}
 	if !s.log.Enabled(ctx, level) {

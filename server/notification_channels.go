@@ -38,9 +38,10 @@ func (s *Server) ListNotificationChannels(
 	}
 	list, link := page(ctx, list, *req.Params.Limit,
 		func(c store.Channel) string { return encodeID(c.ID) })
-	res := api.ListNotificationChannels200JSONResponse{Body: each(list, channelJSON)}
-	res.Headers.Link = link
-	return res, nil
+	return api.ListNotificationChannels200JSONResponse{
+		Body:    mapSlice(list, channelJSON),
+		Headers: api.ListNotificationChannels200ResponseHeaders{Link: link},
+	}, nil
 }
 
 // CreateNotificationChannel answers POST /api/notifications/channels.
@@ -64,7 +65,7 @@ func (s *Server) CreateNotificationChannel(
 	}
 	c, err := s.store.CreateChannel(ctx, c)
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("name", b.Name)
+		return nil, alreadyTaken("name", b.Name)
 	}
 	if err != nil {
 		return nil, err
@@ -115,14 +116,14 @@ func (s *Server) UpdateNotificationChannel(
 	if err != nil {
 		return nil, err
 	}
-	if err := basedOn(req.Params.IfMatch, c.Version); err != nil {
+	if err := checkIfMatch(req.Params.IfMatch, c.Version); err != nil {
 		return nil, err
 	}
 	b := req.Body
-	replace(&c.Name, b.Name)
-	replace(&c.IsActive, b.IsActive)
-	replace(&c.URL, b.URL)
-	replace(&c.Secret, b.Secret)
+	setIfGiven(&c.Name, b.Name)
+	setIfGiven(&c.IsActive, b.IsActive)
+	setIfGiven(&c.URL, b.URL)
+	setIfGiven(&c.Secret, b.Secret)
 	if b.Recipients != nil {
 		c.Recipients = *b.Recipients
 	}
@@ -131,7 +132,7 @@ func (s *Server) UpdateNotificationChannel(
 	}
 	c, err = s.store.UpdateChannel(ctx, c)
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("name", orZero(b.Name))
+		return nil, alreadyTaken("name", orZero(b.Name))
 	}
 	if err != nil {
 		return nil, err
@@ -217,7 +218,7 @@ func channelJSON(c store.Channel) api.NotificationChannel {
 		Kind:       api.NotificationChannelKind(c.Kind),
 		IsActive:   c.IsActive,
 		Origin:     origin,
-		Recipients: listed(c.Recipients),
+		Recipients: orEmpty(c.Recipients),
 		CreatedAt:  c.CreatedAt.UTC(),
 		UpdatedAt:  c.UpdatedAt.UTC(),
 	}

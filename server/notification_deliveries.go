@@ -33,22 +33,20 @@ func (s *Server) ListNotificationDeliveries(
 	if err != nil {
 		return nil, err
 	}
-	names := named{Alarm: p.AlarmID, Channel: p.ChannelID, Route: p.RouteID}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, names); err != nil {
+	names := referencedIDs{Alarm: p.AlarmID, Channel: p.ChannelID, Route: p.RouteID}
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, names); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit,
 		func(d store.Delivery) string { return encodeInstant(d.CreatedAt, d.ID) })
-	res := api.ListNotificationDeliveries200JSONResponse{Body: each(list, deliveryJSON(ctx))}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountDeliveries(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountDeliveries, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListNotificationDeliveries200JSONResponse{
+		Body:    mapSlice(list, deliveryJSON(ctx)),
+		Headers: api.ListNotificationDeliveries200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 // GetNotificationDelivery answers GET /api/notifications/deliveries/{id}.
@@ -73,7 +71,7 @@ func (s *Server) GetNotificationDelivery(
 		DueAt:      j.DueAt,
 		CreatedAt:  j.CreatedAt,
 		FinishedAt: j.FinishedAt,
-		Events:     each(d.Events, eventjson.Notification),
+		Events:     mapSlice(d.Events, eventjson.Notification),
 	}, nil
 }
 

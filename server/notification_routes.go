@@ -28,9 +28,10 @@ func (s *Server) ListNotificationRoutes(
 	}
 	list, link := page(ctx, list, *req.Params.Limit,
 		func(r store.Route) string { return encodeID(r.ID) })
-	res := api.ListNotificationRoutes200JSONResponse{Body: each(list, routeJSON)}
-	res.Headers.Link = link
-	return res, nil
+	return api.ListNotificationRoutes200JSONResponse{
+		Body:    mapSlice(list, routeJSON),
+		Headers: api.ListNotificationRoutes200ResponseHeaders{Link: link},
+	}, nil
 }
 
 // CreateNotificationRoute answers POST /api/notifications/routes.
@@ -42,9 +43,9 @@ func (s *Server) CreateNotificationRoute(
 		Name:                b.Name,
 		IsActive:            orTrue(b.IsActive),
 		ChannelID:           b.ChannelID,
-		EscalationChannelID: pointer(b.EscalationChannelID),
-		Severities:          texts(orZero(b.Severities)),
-		Events:              texts(orZero(b.Events)),
+		EscalationChannelID: valueOrNil(b.EscalationChannelID),
+		Severities:          toStrings(orZero(b.Severities)),
+		Events:              toStrings(orZero(b.Events)),
 		Labels:              store.LabelMap(orZero(b.Labels)),
 		GroupSeconds:        2,
 		RemindSeconds:       orZero(b.RemindSeconds),
@@ -53,14 +54,14 @@ func (s *Server) CreateNotificationRoute(
 		Line:                orZero(b.Line),
 		TimeZone:            orZero(b.TimeZone),
 	}
-	replace(&r.GroupSeconds, b.GroupSeconds)
+	setIfGiven(&r.GroupSeconds, b.GroupSeconds)
 	if err := s.checkRoute(ctx, r); err != nil {
 		return nil, err
 	}
 	r, err := s.store.CreateRoute(ctx, r)
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		return nil, taken("name", b.Name)
+		return nil, alreadyTaken("name", b.Name)
 	case errors.Is(err, store.ErrNotFound):
 		return nil, &problem{
 			status: http.StatusConflict,
@@ -100,27 +101,27 @@ func (s *Server) UpdateNotificationRoute(
 	if err != nil {
 		return nil, err
 	}
-	if err := basedOn(req.Params.IfMatch, r.Version); err != nil {
+	if err := checkIfMatch(req.Params.IfMatch, r.Version); err != nil {
 		return nil, err
 	}
 	b := req.Body
-	replace(&r.Name, b.Name)
-	replace(&r.IsActive, b.IsActive)
-	replace(&r.ChannelID, b.ChannelID)
-	replace(&r.GroupSeconds, b.GroupSeconds)
-	replace(&r.RemindSeconds, b.RemindSeconds)
-	replace(&r.EscalateSeconds, b.EscalateSeconds)
-	replace(&r.Subject, b.Subject)
-	replace(&r.Line, b.Line)
-	replace(&r.TimeZone, b.TimeZone)
+	setIfGiven(&r.Name, b.Name)
+	setIfGiven(&r.IsActive, b.IsActive)
+	setIfGiven(&r.ChannelID, b.ChannelID)
+	setIfGiven(&r.GroupSeconds, b.GroupSeconds)
+	setIfGiven(&r.RemindSeconds, b.RemindSeconds)
+	setIfGiven(&r.EscalateSeconds, b.EscalateSeconds)
+	setIfGiven(&r.Subject, b.Subject)
+	setIfGiven(&r.Line, b.Line)
+	setIfGiven(&r.TimeZone, b.TimeZone)
 	if b.EscalationChannelID.IsSpecified() {
-		r.EscalationChannelID = pointer(b.EscalationChannelID)
+		r.EscalationChannelID = valueOrNil(b.EscalationChannelID)
 	}
 	if b.Severities != nil {
-		r.Severities = texts(*b.Severities)
+		r.Severities = toStrings(*b.Severities)
 	}
 	if b.Events != nil {
-		r.Events = texts(*b.Events)
+		r.Events = toStrings(*b.Events)
 	}
 	if b.Labels != nil {
 		r.Labels = store.LabelMap(*b.Labels)
@@ -130,7 +131,7 @@ func (s *Server) UpdateNotificationRoute(
 	}
 	r, err = s.store.UpdateRoute(ctx, r)
 	if errors.Is(err, store.ErrConflict) {
-		return nil, taken("name", orZero(b.Name))
+		return nil, alreadyTaken("name", orZero(b.Name))
 	}
 	if err != nil {
 		return nil, err
@@ -199,8 +200,8 @@ func routeJSON(r store.Route) api.NotificationRoute {
 		IsActive:            r.IsActive,
 		ChannelID:           r.ChannelID,
 		EscalationChannelID: orNull(r.EscalationChannelID),
-		Severities:          fromTexts[api.Severity](r.Severities),
-		Events:              fromTexts[api.AlarmEventKind](r.Events),
+		Severities:          fromStrings[api.Severity](r.Severities),
+		Events:              fromStrings[api.AlarmEventKind](r.Events),
 		Labels:              labelsJSON(r.Labels),
 		GroupSeconds:        r.GroupSeconds,
 		RemindSeconds:       r.RemindSeconds,

@@ -28,9 +28,10 @@ func (s *Server) ListNotificationSilences(
 	}
 	list, link := page(ctx, list, *req.Params.Limit,
 		func(v store.Silence) string { return encodeID(v.ID) })
-	res := api.ListNotificationSilences200JSONResponse{Body: each(list, silenceJSON)}
-	res.Headers.Link = link
-	return res, nil
+	return api.ListNotificationSilences200JSONResponse{
+		Body:    mapSlice(list, silenceJSON),
+		Headers: api.ListNotificationSilences200ResponseHeaders{Link: link},
+	}, nil
 }
 
 // CreateNotificationSilence answers POST /api/notifications/silences.
@@ -44,12 +45,12 @@ func (s *Server) CreateNotificationSilence(
 		AlarmID:    b.AlarmID,
 		SensorID:   b.SensorID,
 		GatewayID:  b.GatewayID,
-		Severities: texts(orZero(b.Severities)),
+		Severities: toStrings(orZero(b.Severities)),
 		Labels:     store.LabelMap(orZero(b.Labels)),
 		Reason:     b.Reason,
 		CreatedBy:  callOf(ctx).principal.User.Username,
 	}
-	replace(&v.StartsAt, b.StartsAt)
+	setIfGiven(&v.StartsAt, b.StartsAt)
 	switch {
 	case !v.EndsAt.After(v.StartsAt):
 		return nil, invalid("ends_at", "must be after the start")
@@ -62,8 +63,8 @@ func (s *Server) CreateNotificationSilence(
 		return nil, invalid("alarm_id",
 			"is needed, or sensor_id, gateway_id, severities or labels")
 	}
-	ids := named{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}
-	if err := s.exist(ctx, ids); err != nil {
+	ids := referencedIDs{Alarm: v.AlarmID, Sensor: v.SensorID, Gateway: v.GatewayID}
+	if err := s.checkIDs(ctx, ids); err != nil {
 		return nil, err
 	}
 	v, err := s.store.CreateSilence(ctx, v)
@@ -115,7 +116,7 @@ func silenceJSON(v store.Silence) api.NotificationSilence {
 		AlarmID:    orNull(v.AlarmID),
 		SensorID:   orNull(v.SensorID),
 		GatewayID:  orNull(v.GatewayID),
-		Severities: fromTexts[api.Severity](v.Severities),
+		Severities: fromStrings[api.Severity](v.Severities),
 		Labels:     labelsJSON(v.Labels),
 		Reason:     v.Reason,
 		CreatedBy:  v.CreatedBy,

@@ -11,26 +11,50 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// A cursor names the last row of the page before, in base64url so that nobody takes it for more
-// than it is.
+// A cursor names the last row of the page before. It is encoded so that clients treat it as opaque.
 
-func encodeID(id int64) string { return encode(strconv.FormatInt(id, 10)) }
+func encodeCursor(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// idCursor returns the id a page begins behind; 0 for the first.
+// decodeCursor returns "" for a text that encodeCursor did not make.
+func decodeCursor(cursor string) string {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+var errCursor = invalid("cursor", "is not from a Link header; use the next link of an answer")
+
+func encodeID(id int64) string { return encodeCursor(strconv.FormatInt(id, 10)) }
+
+// idCursor returns the id after which a page begins; 0 for the first page.
 func idCursor(cursor *string) (int64, error) {
 	if cursor == nil {
 		return 0, nil
 	}
-	id, err := strconv.ParseInt(decode(*cursor), 10, 32)
+	id, err := strconv.ParseInt(decodeCursor(*cursor), 10, 32)
 	if err != nil || id < 1 {
 		return 0, errCursor
 	}
 	return id, nil
 }
 
+// offsetCursor returns the offset after which a page begins; 0 for the first page.
+func offsetCursor(cursor *string) (int64, error) {
+	if cursor == nil {
+		return 0, nil
+	}
+	offset, err := strconv.ParseInt(decodeCursor(*cursor), 10, 64)
+	if err != nil || offset < 1 {
+		return 0, errCursor
+	}
+	return offset, nil
+}
+
 func encodeReading(r store.Reading) string { return encodeInstant(r.Timestamp, r.SensorID) }
 
-// readingCursor returns the place a page begins behind; nil for the first.
+// readingCursor returns the reading after which a page begins; nil for the first page.
 func readingCursor(cursor *string) (*store.Cursor, error) {
 	at, sensor, err := instantCursor(cursor, 32)
 	if at == nil {
@@ -40,16 +64,16 @@ func readingCursor(cursor *string) (*store.Cursor, error) {
 }
 
 func encodeInstant(at time.Time, id int64) string {
-	return encode(fmt.Sprintf("%d.%d", at.UnixMicro(), id))
+	return encodeCursor(fmt.Sprintf("%d.%d", at.UnixMicro(), id))
 }
 
-// instantCursor returns the instant and the id, which has so many bits, of the row a page begins
-// behind; nil for the first.
+// instantCursor returns the instant and the id, which has the given number of bits, of the row after
+// which a page begins; nil for the first page.
 func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
 	if cursor == nil {
 		return nil, 0, nil
 	}
-	at, row, _ := strings.Cut(decode(*cursor), ".")
+	at, row, _ := strings.Cut(decodeCursor(*cursor), ".")
 	micros, err := strconv.ParseInt(at, 10, 64)
 	id, err2 := strconv.ParseInt(row, 10, bits)
 	t := time.UnixMicro(micros).UTC()
@@ -59,21 +83,8 @@ func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
 	return &t, id, nil
 }
 
-var errCursor = invalid("cursor", "is not from a Link header")
-
-func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
-
-// decode returns "" for what encode did not make.
-func decode(cursor string) string {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
-
-// page cuts rows, of which one more than limit were asked for, and returns the Link to the next
-// page if there is one: the request's own address, so that the filters stay.
+// page cuts rows, which were read with a limit of one more, to limit. It returns the Link to the next
+// page if there is one.
 func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string) ([]T, *string) {
 	if len(rows) <= limit {
 		return rows, nil
@@ -83,7 +94,7 @@ func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string
 	return rows, &link
 }
 
-// nextPage is the Link to the page behind cursor.
+// nextPage returns the Link to the page after cursor: the address of the request, filters included.
 func nextPage(ctx context.Context, cursor string) string {
 	u := callOf(ctx).url
 	q := u.Query()
@@ -91,14 +102,13 @@ func nextPage(ctx context.Context, cursor string) string {
 	return fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
 }
 
-// offsetCursor returns the offset a page begins behind; 0 for the first.
-func offsetCursor(cursor *string) (int64, error) {
-	if cursor == nil {
-		return 0, nil
+// totalCount returns the number of all rows that match filter, for X-Total-Count, when it is wanted.
+func totalCount[F any](
+	ctx context.Context, wanted bool, count func(context.Context, F) (int64, error), filter F,
+) (*int64, error) {
+	if !wanted {
+		return nil, nil
 	}
-	offset, err := strconv.ParseInt(decode(*cursor), 10, 64)
-	if err != nil || offset < 1 {
-		return 0, errCursor
-	}
-	return offset, nil
+	n, err := count(ctx, filter)
+	return &n, err
 }

@@ -92,8 +92,8 @@ func invalidFields(errs []api.FieldError) *problem {
 	return &problem{status: http.StatusBadRequest, detail: detail, errors: errs}
 }
 
-// taken is a 409 for a key that another one has.
-func taken(field, value string) *problem {
+// alreadyTaken is a 409 for a key that another one has.
+func alreadyTaken(field, value string) *problem {
 	return &problem{
 		status: http.StatusConflict, detail: fmt.Sprintf("The %s %q is taken.", field, value),
 		errors: []api.FieldError{{Field: field, Reason: "is taken"}},
@@ -209,7 +209,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	p := asProblem(err)
-	if text := thereIsNo(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) &&
+	if text := notFoundDetail(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) &&
 		p.status == http.StatusNotFound {
 		p.detail = text
 	}

@@ -78,20 +78,20 @@ func (s *Server) ListLatestReadings(
 		Sensors:   p.SensorID,
 		GatewayID: p.GatewayID,
 		Type:      p.Type,
-		IsSystem:  ownOnly(p.IsSystem, len(p.SensorID) > 0 || p.GatewayID != nil),
+		IsSystem:  systemFilter(p.IsSystem, len(p.SensorID) > 0 || p.GatewayID != nil),
 		After:     after,
 		Limit:     *p.Limit + 1,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit,
 		func(r store.Reading) string { return encodeID(r.SensorID) })
 	summaries, err := s.sensorMembers(ctx, p.Include,
-		each(list, func(r store.Reading) int64 { return r.SensorID }))
+		mapSlice(list, func(r store.Reading) int64 { return r.SensorID }))
 	if err != nil {
 		return nil, err
 	}
@@ -148,20 +148,20 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 func (s *Server) WriteReadings(
 	ctx context.Context, req api.WriteReadingsRequestObject,
 ) (api.WriteReadingsResponseObject, error) {
-	written, replayed, err := once(ctx, s, req.Params.IdempotencyKey, req.Body,
+	written, replayed, err := runOnce(ctx, s, req.Params.IdempotencyKey, req.Body,
 		func(ctx context.Context) (api.ReadingsWriteResult, error) {
-			sensors, err := s.sensorsOf(ctx, req.Body.Readings)
+			sensors, err := s.resolveSensors(ctx, req.Body.Readings)
 			if err != nil {
 				return api.ReadingsWriteResult{}, err
 			}
 			now := time.Now()
-			list := each(req.Body.Readings,
-				func(r api.ReadingCreate) store.Reading { return readingOf(r, now) })
+			list := mapSlice(req.Body.Readings,
+				func(r api.ReadingCreate) store.Reading { return newReading(r, now) })
 			for i := range list {
 				list[i].SensorID = sensors[i]
 			}
 			results, err := s.write(ctx, list)
-			return writtenJSON(results), err
+			return writeResultJSON(results), err
 		})
 	if err != nil {
 		return nil, err
@@ -173,8 +173,8 @@ func (s *Server) WriteReadings(
 	return res, nil
 }
 
-// sensorsOf returns the id of each reading's sensor; 0 where its gateway has no such sensor.
-func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int64, error) {
+// resolveSensors returns the id of each reading's sensor; 0 where its gateway has no such sensor.
+func (s *Server) resolveSensors(ctx context.Context, list []api.ReadingCreate) ([]int64, error) {
 	refs := make([]store.Ref, len(list))
 	named := make([]store.Ref, 0, len(list))
 	ids := make([]int64, len(list))
@@ -214,7 +214,7 @@ func (s *Server) sensorsOf(ctx context.Context, list []api.ReadingCreate) ([]int
 	return ids, err
 }
 
-func writtenJSON(results []store.ReadingResult) api.ReadingsWriteResult {
+func writeResultJSON(results []store.ReadingResult) api.ReadingsWriteResult {
 	out := api.ReadingsWriteResult{Results: make([]api.ReadingOutcome, len(results))}
 	counts := map[store.Outcome]*int{
 		store.Stored: &out.Stored, store.Duplicate: &out.Duplicates, store.Conflict: &out.Conflicts,
@@ -231,10 +231,10 @@ func writtenJSON(results []store.ReadingResult) api.ReadingsWriteResult {
 	return out
 }
 
-// readingOf is the reading a client has sent. Left out, its time is now and its quality what the
+// newReading is the reading a client has sent. Left out, its time is now and its quality what the
 // status code implies: the severity in its two highest bits (OPC UA part 4, 7.39), good without
 // one.
-func readingOf(r api.ReadingCreate, now time.Time) store.Reading {
+func newReading(r api.ReadingCreate, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
 		Timestamp:  now,
@@ -253,7 +253,7 @@ func readingOf(r api.ReadingCreate, now time.Time) store.Reading {
 	if r.Quality != nil {
 		out.Quality, _ = store.ParseQuality(string(*r.Quality)) // the contract has checked it
 	}
-	if v := pointer(r.Value); v != nil {
+	if v := valueOrNil(r.Value); v != nil {
 		out.Value = *v
 	} else if code == 0 {
 		out.Quality = store.Bad

@@ -30,7 +30,7 @@ func appendReading(b []byte, r *store.Reading) []byte {
 func appendReadingMembers(b []byte, r *store.Reading) []byte {
 	b = append(b, `{"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)
-	return appendMeasured(b, r)
+	return appendMeasurement(b, r)
 }
 
 // appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of
@@ -44,7 +44,7 @@ func appendLatest(
 	b = append(b, `,"gateway_id":`...)
 	b = strconv.AppendInt(b, r.GatewayID, 10)
 	b = append(b, summary...)
-	b = appendMeasured(b, r)
+	b = appendMeasurement(b, r)
 	b = append(b, `,"received_at":"`...)
 	b = jsonenc.AppendTime(b, r.Received)
 	b = append(b, `","age_seconds":`...)
@@ -54,8 +54,8 @@ func appendLatest(
 	return append(b, '}')
 }
 
-// appendMeasured writes the members that all readings have.
-func appendMeasured(b []byte, r *store.Reading) []byte {
+// appendMeasurement writes the members that all readings have.
+func appendMeasurement(b []byte, r *store.Reading) []byte {
 	b = append(b, `,"timestamp":"`...)
 	b = jsonenc.AppendTime(b, r.Timestamp)
 	b = append(b, `","value":`...)

@@ -10,27 +10,27 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// named are the things that a request names by their ids; nil names none.
-type named struct{ Alarm, Sensor, Gateway, Channel, Route *int64 }
+// referencedIDs are the things that a request names by their ids; nil names none.
+type referencedIDs struct{ Alarm, Sensor, Gateway, Channel, Route *int64 }
 
-// exist is a 400 that says what is not there.
-func (s *Server) exist(ctx context.Context, n named) error {
+// checkIDs is a 400 that says what is not there.
+func (s *Server) checkIDs(ctx context.Context, ids referencedIDs) error {
 	for _, thing := range []struct {
 		name string
 		id   *int64
 		find func(int64) error
 	}{
-		{"alarm", n.Alarm, func(id int64) error { _, err := s.store.Alarm(ctx, id); return err }},
-		{"sensor", n.Sensor, func(id int64) error { _, err := s.store.Sensor(ctx, id); return err }},
+		{"alarm", ids.Alarm, func(id int64) error { _, err := s.store.Alarm(ctx, id); return err }},
+		{"sensor", ids.Sensor, func(id int64) error { _, err := s.store.Sensor(ctx, id); return err }},
 		{
-			"gateway", n.Gateway,
+			"gateway", ids.Gateway,
 			func(id int64) error { _, err := s.store.Gateway(ctx, id); return err },
 		},
 		{
-			"channel", n.Channel,
+			"channel", ids.Channel,
 			func(id int64) error { _, err := s.store.Channel(ctx, id); return err },
 		},
-		{"route", n.Route, func(id int64) error { _, err := s.store.Route(ctx, id); return err }},
+		{"route", ids.Route, func(id int64) error { _, err := s.store.Route(ctx, id); return err }},
 	} {
 		if thing.id == nil {
 			continue
@@ -47,19 +47,19 @@ func (s *Server) exist(ctx context.Context, n named) error {
 	return nil
 }
 
-// whenEmpty is exist for the filters of a list whose first page, of so many rows, is empty: a name
+// checkFilterIDs is exist for the filters of a list whose first page, of so many rows, is empty: a name
 // that is wrong is not taken for nothing being there. Journals tell of things that have gone, too,
 // and so does a page that is not empty.
-func (s *Server) whenEmpty(ctx context.Context, rows int, first bool, n named) error {
+func (s *Server) checkFilterIDs(ctx context.Context, rows int, first bool, ids referencedIDs) error {
 	if rows > 0 || !first {
 		return nil
 	}
-	return s.exist(ctx, n)
+	return s.checkIDs(ctx, ids)
 }
 
-// ownOnly is the is_system filter of a list. If it is absent, a list that names no sensor or
+// systemFilter is the is_system filter of a list. If it is absent, a list that names no sensor or
 // gateway has none of the server's own.
-func ownOnly(isSystem *bool, named bool) *bool {
+func systemFilter(isSystem *bool, named bool) *bool {
 	if isSystem == nil && !named {
 		return new(false)
 	}
@@ -73,9 +73,9 @@ var singular = map[string]string{
 	"sensors": "sensor", "silences": "silence", "users": "user",
 }
 
-// thereIsNo says what a path names that is not there, such as "There is no credential 3 of gateway
+// notFoundDetail says what a path names that is not there, such as "There is no credential 3 of gateway
 // 17."; "" when it names nothing.
-func thereIsNo(path string) string {
+func notFoundDetail(path string) string {
 	text := ""
 	parts := strings.Split(path, "/")
 	for i, part := range parts[1:] {

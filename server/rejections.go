@@ -35,21 +35,19 @@ func (s *Server) ListRejections(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit,
 		func(r store.RecordedRejection) string { return encodeInstant(r.LastAt, r.ID) })
-	res := api.ListRejections200JSONResponse{Body: each(list, rejectionJSON)}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountRejections(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountRejections, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListRejections200JSONResponse{
+		Body:    mapSlice(list, rejectionJSON),
+		Headers: api.ListRejections200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 func rejectionJSON(r store.RecordedRejection) api.Rejection {

@@ -235,12 +235,12 @@ func checkForm(in io.Reader, schema *openapi3.Schema) ([]byte, error) {
 		vs, property := values[name], schema.Properties[name]
 		switch {
 		case property == nil:
-			faults.add(member(name), "is not known here")
+			faults.add(quoteField(name), "is not known here")
 		case len(vs) > 1:
-			faults.add(member(name), "is given twice")
+			faults.add(quoteField(name), "is given twice")
 		default:
 			_, reason := checkText(vs[0], property.Value)
-			faults.add(member(name), reason)
+			faults.add(quoteField(name), reason)
 		}
 	}
 	return body, faults.problem()

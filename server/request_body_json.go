@@ -358,9 +358,9 @@ func (b *jsonBody) field(p jsontext.Pointer, levels int) string {
 // below is the name of a member of an object.
 func below(field, name string) string {
 	if field == "body" {
-		return member(name)
+		return quoteField(name)
 	}
-	return field + "." + member(name)
+	return field + "." + quoteField(name)
 }
 
 // isInstant tells whether a schema takes a timestamp as a text or as milliseconds since 1970.

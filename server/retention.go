@@ -25,7 +25,7 @@ func (s *Server) PreviewRetention(
 	if err != nil {
 		return nil, err
 	}
-	res := api.PreviewRetention200JSONResponse{Body: each(list, expiringJSON)}
+	res := api.PreviewRetention200JSONResponse{Body: mapSlice(list, expiringJSON)}
 	if more {
 		res.Headers.Link = new(nextPage(ctx, encodeInstant(next, 1)))
 	}
@@ -40,7 +40,7 @@ func expiringJSON(e store.ExpiringPartition) api.ExpiringPartition {
 		IsDropped: e.Dropped,
 		Readings:  orNull(e.Readings),
 		Bytes:     orNull(e.Bytes),
-		Sensors: each(e.Sensors, func(v store.ExpiringSensor) api.ExpiringSensor {
+		Sensors: mapSlice(e.Sensors, func(v store.ExpiringSensor) api.ExpiringSensor {
 			return api.ExpiringSensor{
 				SensorID:         v.ID,
 				RetentionSeconds: int64(v.Retention.Seconds()),

@@ -26,26 +26,24 @@ func (s *Server) ListSensors(
 		Key:       p.Key,
 		Type:      p.Type,
 		IsActive:  p.IsActive,
-		IsSystem:  ownOnly(p.IsSystem, p.GatewayID != nil),
+		IsSystem:  systemFilter(p.IsSystem, p.GatewayID != nil),
 	}
 	list, err := s.store.Sensors(ctx, f, after, *p.Limit+1)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.whenEmpty(ctx, len(list), p.Cursor == nil, named{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(v store.Sensor) string { return encodeID(v.ID) })
-	res := api.ListSensors200JSONResponse{Body: each(list, sensorJSON)}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountSensors(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountSensors, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListSensors200JSONResponse{
+		Body:    mapSlice(list, sensorJSON),
+		Headers: api.ListSensors200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 // CreateSensor answers POST /api/sensors.
@@ -53,7 +51,7 @@ func (s *Server) CreateSensor(
 	ctx context.Context, req api.CreateSensorRequestObject,
 ) (api.CreateSensorResponseObject, error) {
 	b := req.Body
-	tags, err := object("tags", orZero(b.Tags))
+	tags, err := encodeObject("tags", orZero(b.Tags))
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +62,8 @@ func (s *Server) CreateSensor(
 		Type:      b.Type,
 		Unit:      orZero(b.Unit),
 		Location:  orZero(b.Location),
-		IsActive:  orTrue(b.IsActive), MinValue: pointer(b.MinValue), MaxValue: pointer(b.MaxValue),
-		Retention: pointer(b.RetentionDays), Tags: tags,
+		IsActive:  orTrue(b.IsActive), MinValue: valueOrNil(b.MinValue), MaxValue: valueOrNil(b.MaxValue),
+		Retention: valueOrNil(b.RetentionDays), Tags: tags,
 	}
 	if b.Key == nil {
 		v.Key = s.contract.keyFor(b.Name, "sensor")
@@ -80,7 +78,7 @@ func (s *Server) CreateSensor(
 		return nil, invalid("gateway_id", "there is no such gateway")
 	}
 	if err != nil {
-		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
+		return nil, sensorProblem(err, orZero(b.Key), b.MinValue.IsSpecified())
 	}
 	return api.CreateSensor201JSONResponse{
 		Body: sensorJSON(v),
@@ -123,7 +121,7 @@ func (s *Server) UpdateSensor(
 		Retention: changed(b.RetentionDays),
 	}
 	if b.Tags != nil {
-		tags, err := object("tags", *b.Tags)
+		tags, err := encodeObject("tags", *b.Tags)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +129,7 @@ func (s *Server) UpdateSensor(
 	}
 	v, err := s.store.UpdateSensor(ctx, req.ID, version, change)
 	if err != nil {
-		return nil, sensorFault(err, orZero(b.Key), b.MinValue.IsSpecified())
+		return nil, sensorProblem(err, orZero(b.Key), b.MinValue.IsSpecified())
 	}
 	return api.UpdateSensor200JSONResponse{SensorWithETagJSONResponse: sensorWithETag(v)}, nil
 }
@@ -151,11 +149,11 @@ func (s *Server) DeleteSensor(
 	return api.DeleteSensor200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
-// sensorFault names the member that the database refuses.
-func sensorFault(err error, key string, minGiven bool) error {
+// sensorProblem names the member that the database refuses.
+func sensorProblem(err error, key string, minGiven bool) error {
 	switch {
 	case errors.Is(err, store.ErrConflict):
-		return taken("key", key)
+		return alreadyTaken("key", key)
 	case errors.Is(err, store.ErrInvalid) && minGiven:
 		return invalid("min_value", "is above max_value")
 	case errors.Is(err, store.ErrInvalid):
@@ -194,7 +192,7 @@ func sensorJSON(v store.Sensor) api.Sensor {
 		MinValue:       orNull(v.MinValue),
 		MaxValue:       orNull(v.MaxValue),
 		RetentionDays:  orNull(v.Retention),
-		Tags:           members[api.Tags](v.Tags),
+		Tags:           decodeObject[api.Tags](v.Tags),
 		CreatedAt:      v.CreatedAt.UTC(), UpdatedAt: v.UpdatedAt.UTC(),
 	}
 }

@@ -47,7 +47,7 @@ func (s *Server) GetStatistics(
 func newStatisticsRequest(p api.GetStatisticsParams) (*statisticsRequest, error) {
 	r := &statisticsRequest{hasInterval: p.Interval != nil, percentiles: p.Percentiles}
 	var err error
-	if r.zone, err = rangeAndZone(p.Start, p.End, *p.Timezone); err != nil {
+	if r.zone, err = parseRange(p.Start, p.End, *p.Timezone); err != nil {
 		return nil, err
 	}
 	if r.hasInterval {
@@ -123,7 +123,7 @@ func (r *statisticsRequest) answer(
 		for _, b := range found[id] {
 			answer.PercentileError = max(answer.PercentileError, b.PercentileError)
 		}
-		intervals := each(found[id], func(b series.Bucket) api.IntervalStatistics {
+		intervals := mapSlice(found[id], func(b series.Bucket) api.IntervalStatistics {
 			return statisticsJSON(b, r.percentiles, q.Start, q.End)
 		})
 		answer.Series[i] = api.SensorStatistics{SensorID: id, Intervals: intervals}

@@ -26,16 +26,14 @@ func (s *Server) ListUsers(
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(u store.User) string { return encodeID(u.ID) })
-	res := api.ListUsers200JSONResponse{Body: each(list, userJSON)}
-	res.Headers.Link = link
-	if *p.Count {
-		n, err := s.store.CountUsers(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		res.Headers.XTotalCount = &n
+	total, err := totalCount(ctx, *p.Count, s.store.CountUsers, f)
+	if err != nil {
+		return nil, err
 	}
-	return res, nil
+	return api.ListUsers200JSONResponse{
+		Body:    mapSlice(list, userJSON),
+		Headers: api.ListUsers200ResponseHeaders{Link: link, XTotalCount: total},
+	}, nil
 }
 
 // CreateUser answers POST /api/users.
@@ -141,9 +139,9 @@ func userProblem(err error, username, email string) error {
 	conflict, _ := errors.AsType[*store.ConflictError](err)
 	switch {
 	case conflict != nil && conflict.Field == "email":
-		return taken("email", email)
+		return alreadyTaken("email", email)
 	case conflict != nil:
-		return taken("username", username)
+		return alreadyTaken("username", username)
 	case errors.Is(err, store.ErrLastAdmin):
 		return &problem{
 			status: http.StatusConflict,

@@ -43,7 +43,7 @@ func checkParameters(c echo.Context, op *operation) error {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		known := func(p parameter) bool { return p.in == openapi3.ParameterInQuery && p.name == name }
 		if !slices.ContainsFunc(op.parameters, known) && (name != "ticket" || !op.ticket) {
-			faults.add(member(name), "is not known here")
+			faults.add(quoteField(name), "is not known here")
 		}
 	}
 	changed := false
@@ -86,7 +86,7 @@ func (p parameter) check(values []string) (canonical []string, reason string) {
 	case len(values) == 0 && p.required:
 		return nil, "is missing"
 	case len(values) == 0 && p.schema.Default != nil && !p.repeats:
-		return []string{allowed([]any{p.schema.Default})}, ""
+		return []string{joinValues([]any{p.schema.Default})}, ""
 	case len(values) > 1 && !p.repeats:
 		return values, "is given twice"
 	case p.maxItems != nil && uint64(len(values)) > *p.maxItems:

@@ -26,7 +26,7 @@ type faults []api.FieldError
 // add adds a fault unless reason is empty.
 func (fs *faults) add(field, reason string) {
 	if reason != "" && !fs.full() {
-		*fs = append(*fs, api.FieldError{Field: cut(field), Reason: cut(reason)})
+		*fs = append(*fs, api.FieldError{Field: truncate(field), Reason: truncate(reason)})
 	}
 }
 
@@ -75,7 +75,7 @@ func checkScalar(v any, schema *openapi3.Schema) (reason string) {
 		}
 		return "is not of the form " + schema.Pattern
 	case "enum":
-		return "is none of " + allowed(schema.Enum)
+		return "is none of " + joinValues(schema.Enum)
 	case "minimum":
 		return "is below " + strconv.FormatFloat(*schema.Min, 'f', -1, 64)
 	case "exclusiveMinimum":
@@ -154,8 +154,8 @@ func outOfRange(number string, schema *openapi3.Schema) string {
 	return "is beyond 64 bits"
 }
 
-// allowed lists the values of an enumeration.
-func allowed(values []any) string {
+// joinValues lists the values of an enumeration.
+func joinValues(values []any) string {
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = fmt.Sprint(v)
@@ -163,21 +163,21 @@ func allowed(values []any) string {
 	return strings.Join(texts, ", ")
 }
 
-// member is the name of a member as fields are written: quoted where it could be misread.
-func member(name string) string {
+// quoteField is the name of a member as fields are written: quoted where it could be misread.
+func quoteField(name string) string {
 	odd := func(r rune) bool {
 		return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) ||
 			strings.ContainsRune(`."[]`, r)
 	}
-	name = cut(name)
+	name = truncate(name)
 	if name == "" || strings.ContainsFunc(name, odd) {
 		return strconv.Quote(name)
 	}
 	return name
 }
 
-// cut is s in at most about maxText bytes of UTF-8.
-func cut(s string) string {
+// truncate is s in at most about maxText bytes of UTF-8.
+func truncate(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "…"
 	}
