@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Bucket is the aggregates of a sensor's readings in [Start, End). A reading of bad quality, without
-// a value, or with one beyond ±1e140, whose square float8 cannot hold, is counted but not usable.
-// Without usable readings the values are NaN.
+// Bucket is the aggregates of a sensor's readings in [Start, End). A reading of bad quality,
+// without a value, or with one beyond ±1e140, whose square float8 cannot hold, is counted but not
+// usable. Without usable readings the values are NaN.
 type Bucket struct {
 	Start, End time.Time
 	Readings   int64 // all
@@ -48,8 +48,8 @@ func (b *Bucket) Stddev() float64 {
 func (b *Bucket) PercentGood() float64 { return 100 * float64(b.Good) / float64(b.Readings) }
 
 // weighByTime sets TimeWeighted of each bucket: every value holds until the next one, also across
-// bounds of buckets, and the last one until end. carryIn is the value that holds at start; NaN: none
-// does.
+// bounds of buckets, and the last one until end. carryIn is the value that holds at start; NaN:
+// none does.
 func weighByTime(buckets []Bucket, carryIn float64, start, end time.Time) {
 	since, value := start, carryIn // the value that holds, and since when
 	for i := range buckets {

@@ -96,8 +96,8 @@ func (m *HistoryMerger) begin(sensor int64, day time.Time) {
 	m.sensor, m.day = sensor, day
 }
 
-// mergeDay puts the day's readings and rollups into buckets in order of time. No reading is within a
-// rollup.
+// mergeDay puts the day's readings and rollups into buckets in order of time. No reading is within
+// a rollup.
 func (m *HistoryMerger) mergeDay() error {
 	SortReadings(m.readings)
 	slices.SortFunc(m.rollups, func(a, b Rollup) int { return cmp.Compare(a.Bucket, b.Bucket) })

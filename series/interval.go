@@ -54,8 +54,8 @@ func ParseInterval(name string) (Interval, bool) {
 	return Interval{}, false
 }
 
-// IntervalFor returns the finest interval that cuts [start, end) into at most maxBuckets buckets, if
-// there is one.
+// IntervalFor returns the finest interval that cuts [start, end) into at most maxBuckets buckets,
+// if there is one.
 func IntervalFor(start, end time.Time, zone *time.Location, maxBuckets int) (Interval, bool) {
 	for _, i := range intervals {
 		if i.estimate(start, end)-2 > maxBuckets {
@@ -110,8 +110,8 @@ func (i Interval) floor(t time.Time, zone *time.Location) time.Time {
 	if i.width <= time.Hour {
 		return i.floorShort(t)
 	}
-	// A clock that is set back repeats at most a day: this much later it shows times that it has not
-	// shown before.
+	// A clock that is set back repeats at most a day: this much later it shows times that it has
+	// not shown before.
 	const maxRepeat = 3 * day
 	for at := t.Add(-i.width - maxRepeat); ; {
 		next := i.next(at, zone)
@@ -135,10 +135,10 @@ func (i Interval) floorShort(t time.Time) time.Time {
 	return at
 }
 
-// next returns the beginning of the bucket after the one that begins at t. A bucket of up to an hour
-// ends when the clock shows the next multiple of its width, or when the clock is set. A longer one
-// ends when the clock first shows its end or skips it, so a bucket in which the clock is set back is
-// longer by as much.
+// next returns the beginning of the bucket after the one that begins at t. A bucket of up to an
+// hour ends when the clock shows the next multiple of its width, or when the clock is set. A longer
+// one ends when the clock first shows its end or skips it, so a bucket in which the clock is set
+// back is longer by as much.
 func (i Interval) next(t time.Time, zone *time.Location) time.Time {
 	t = t.In(zone)
 	until := i.end(wall(t))

@@ -8,19 +8,19 @@ import (
 )
 
 // sketch estimates any percentile of its values within a relative error. Its bins are as wide as
-// the values in them are large, each wider than the one before by the same factor (DDSketch: Masson,
-// Rim and Lee, 2019). When it has too many bins, every two of them become one and the error doubles
-// (UDDSketch: Epicoco and others, 2020), so few values, or values near each other, are the most
-// precise. Merging two sketches gives the sketch of all their values.
+// the values in them are large, each wider than the one before by the same factor (DDSketch:
+// Masson, Rim and Lee, 2019). When it has too many bins, every two of them become one and the error
+// doubles (UDDSketch: Epicoco and others, 2020), so few values, or values near each other, are the
+// most precise. Merging two sketches gives the sketch of all their values.
 type sketch struct {
 	level int         // how often every two bins became one
 	bins  []sketchBin // in order of their values, none of them empty
 	spare []sketchBin // memory for the next merge
 }
 
-// sketchBin counts the values between two bounds. Its key is 0 for zero; for values in
-// (g^(b-1), g^b], where g is the factor, it is b + keyOffset, which is positive; for negative values
-// it is the same with the sign turned.
+// sketchBin counts the values between two bounds. Its key is 0 for zero; for values in (g^(b-1),
+// g^b], where g is the factor, it is b + keyOffset, which is positive; for negative values it is
+// the same with the sign turned.
 type sketchBin struct {
 	key int32
 	n   int64

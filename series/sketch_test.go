@@ -86,8 +86,8 @@ func FuzzReadSketch(f *testing.F) {
 	})
 }
 
-// percentilesOf returns the percentiles of encoded sketches together, and their error. values are in
-// order; only the smallest and the largest are used.
+// percentilesOf returns the percentiles of encoded sketches together, and their error. values are
+// in order; only the smallest and the largest are used.
 func percentilesOf(sketches []byte, quantiles, values []float64) ([]float64, float64, error) {
 	p := percentiles{quantiles: quantiles}
 	err := p.addSketches(sketches)

@@ -48,7 +48,7 @@ func (s *Server) ExportReadings(
 	if err != nil {
 		return nil, err
 	}
-	q.Turn = s.limiter.perPiece(cost)
+	q.Enter = s.limiter.perPiece(cost)
 	zipped := acceptsGzip(callOf(ctx).acceptEncoding)
 	return streamedResponse(func(w http.ResponseWriter) error {
 		return s.export(withoutTimeLimit(ctx), w, q, summaries, *p.Format, zipped)

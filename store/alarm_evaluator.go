@@ -260,7 +260,7 @@ func (m *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
 
 // sample returns r as alarms see it, at its effective time.
 func sample(r Reading) alarm.Sample {
-	received := r.receipt().Truncate(time.Microsecond) // as latest keeps it
+	received := r.receivedTime().Truncate(time.Microsecond) // as latest keeps it
 	return alarm.Sample{
 		SensorID: r.SensorID,
 		At:       earlier(r.Timestamp, received).UTC(),

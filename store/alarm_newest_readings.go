@@ -38,7 +38,7 @@ const nextSpread = `CASE
 			END`
 
 // transit returns how long r took to arrive.
-func (r *Reading) transit() time.Duration { return max(r.receipt().Sub(r.Timestamp), 0) }
+func (r *Reading) transit() time.Duration { return max(r.receivedTime().Sub(r.Timestamp), 0) }
 
 // spreads returns for the newest row of each sensor by how many milliseconds the transit time of its
 // other rows is longer, plus 1; 0 for sensors without an alarm that has delays.
@@ -99,7 +99,7 @@ func (b *batch) noteLateReceipts(
 	rows, err := tx.QueryContext(ctx, q,
 		column(late, asInt4, func(r row) int64 { return r.sensor }),
 		column(late, asTimestamptz,
-			func(r row) time.Time { return b.readings[r.reading].receipt() }))
+			func(r row) time.Time { return b.readings[r.reading].receivedTime() }))
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ const (
 )
 
 // column encodes what of returns for each of rows as an array, a parameter of unnest: each column
-// of the rows is written down once, beside its type.
+// of the rows is written once, together with its type.
 func column[R, V any](rows []R, as element[V], of func(R) V) []byte {
 	return array(as.oid, len(rows), as.size, func(b []byte, i int) ([]byte, bool) {
 		return as.put(b, of(rows[i]))
@@ -83,7 +83,9 @@ var (
 	asFloat8 = element[float64]{oidFloat8, 8, func(b []byte, v float64) ([]byte, bool) {
 		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), !math.IsNaN(v)
 	}}
-	asTimestamptz = element[time.Time]{oidTimestamptz, 8, func(b []byte, v time.Time) ([]byte, bool) {
+	asTimestamptz = element[time.Time]{oidTimestamptz, 8, func(
+		b []byte, v time.Time,
+	) ([]byte, bool) {
 		return binary.BigEndian.AppendUint64(b, uint64(series.InstantOf(v))), true
 	}}
 	// asInstant encodes Never as NULL.

@@ -121,7 +121,7 @@ func (b *batch) upsertLatest(newest []row, m *evaluator) (q string, args []any) 
 		column(newest, asInt4, func(r row) int64 { return r.sensor }),
 		column(newest, asInstant, row.instant),
 		column(newest, asTimestamptz,
-			func(r row) time.Time { return b.readings[r.reading].receipt() }),
+			func(r row) time.Time { return b.readings[r.reading].receivedTime() }),
 		column(newest, asFloat8, func(r row) float64 { return b.readings[r.reading].Value }),
 		column(newest, asStatusCode,
 			func(r row) uint32 { return b.readings[r.reading].StatusCode }),

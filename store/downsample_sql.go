@@ -8,8 +8,8 @@ type downsampleClauses struct {
 	Slice            string
 }
 
-// downsampleSQL returns the statement that reads w for q, and its arguments. Its rows have a sensor,
-// how many of its usable readings are in rollups that count, and packed readings.
+// downsampleSQL returns the statement that reads w for q, and its arguments. Its rows have a
+// sensor, how many of its usable readings are in rollups that count, and packed readings.
 func downsampleSQL(
 	q series.DownsampleQuery, p series.DownsamplePlan, w span,
 ) (string, []any) {
@@ -79,11 +79,14 @@ var downsampleTemplate = parseSQL(`
 		ranked AS (
 			SELECT
 				sensor_id, bucket, min, max, minutes,
-				is_small OR lag(bucket) OVER s IS NULL OR lead(bucket) OVER s IS NULL AS all_readings,
-				row_number() OVER (PARTITION BY sensor_id, bin ORDER BY min, bucket) = 1 AS has_min,
-				row_number() OVER (PARTITION BY sensor_id, bin ORDER BY max DESC, bucket) = 1 AS has_max
+				is_small OR lag(bucket) OVER s IS NULL OR lead(bucket) OVER s IS NULL
+					AS all_readings,
+				row_number() OVER (b ORDER BY min, bucket) = 1 AS has_min,
+				row_number() OVER (b ORDER BY max DESC, bucket) = 1 AS has_max
 			FROM binned
-			WINDOW s AS (PARTITION BY sensor_id ORDER BY bucket)),
+			WINDOW
+				s AS (PARTITION BY sensor_id ORDER BY bucket),
+				b AS (PARTITION BY sensor_id, bin)),
 		chosen AS MATERIALIZED (
 			SELECT sensor_id, bucket, min, max, minutes, all_readings, has_min, has_max
 			FROM ranked

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// exportRows is how many readings Export takes at a time.
+// exportRows is how many readings Export reads at a time.
 const exportRows = 16384
 
 // ExportQuery selects raw readings, all of them.
@@ -18,17 +18,17 @@ type ExportQuery struct {
 	Sensors    []int64
 	Start, End *time.Time // [Start, End); nil is open
 	Quality    *Quality
-	After      *Cursor // go on behind this reading
+	After      *Cursor // continue after this reading
 
-	// Turn is called before each of the times that readings are taken, and leave behind it. An
-	// error ends the export.
-	Turn func(context.Context) (leave func(), err error)
+	// Enter is called before readings are read, each time, and leave afterwards. An error ends the
+	// export.
+	Enter func(context.Context) (leave func(), err error)
 }
 
 // Export calls f with the readings of q in order of sensor, then of time, some thousands at a time,
 // until there are none or f fails; the slice is f's until it returns. The next ones are read
-// meanwhile, but no connection is held for longer than that takes, so a client that takes its time
-// holds up nobody.
+// meanwhile. No connection is held for longer than that takes, so a slow client holds up no other
+// query.
 func (s *Store) Export(ctx context.Context, q ExportQuery, f func([]Reading) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	full, empty := make(chan []Reading), make(chan []Reading, 2)
@@ -36,7 +36,7 @@ func (s *Store) Export(ctx context.Context, q ExportQuery, f func([]Reading) err
 	empty <- make([]Reading, 0, exportRows)
 	g.Go(func() error {
 		defer close(full)
-		return s.pieces(ctx, q, empty, full)
+		return s.exportBlocks(ctx, q, empty, full)
 	})
 	g.Go(func() error {
 		for rs := range full {
@@ -50,8 +50,8 @@ func (s *Store) Export(ctx context.Context, q ExportQuery, f func([]Reading) err
 	return explain("export", g.Wait())
 }
 
-// pieces reads q into slices from empty and sends them to full.
-func (s *Store) pieces(
+// exportBlocks reads q into slices from empty and sends them to full.
+func (s *Store) exportBlocks(
 	ctx context.Context, q ExportQuery, empty <-chan []Reading, full chan<- []Reading,
 ) error {
 	for _, sensor := range slices.Sorted(slices.Values(unique(q.Sensors))) {
@@ -60,9 +60,9 @@ func (s *Store) pieces(
 			continue
 		}
 		if q.After != nil && sensor == q.After.SensorID {
-			if behind := q.After.Timestamp.Add(time.Microsecond); start == nil ||
-				start.Before(behind) {
-				start = &behind
+			next := q.After.Timestamp.Add(time.Microsecond)
+			if start == nil || start.Before(next) {
+				start = &next
 			}
 		}
 		spans, err := s.spansOf(ctx, []int64{sensor}, start, q.End, oldestFirst)
@@ -76,7 +76,7 @@ func (s *Store) pieces(
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			if rs, spans, err = s.piece(ctx, sensor, spans, q, rs); err != nil {
+			if rs, spans, err = s.exportBlock(ctx, sensor, spans, q, rs); err != nil {
 				return err
 			}
 			select {
@@ -89,11 +89,12 @@ func (s *Store) pieces(
 	return nil
 }
 
-// piece appends the next exportRows readings of sensor to rs, and returns what is left of spans.
-func (s *Store) piece(
+// exportBlock appends the next exportRows readings of sensor to rs, and returns the spans that are
+// left.
+func (s *Store) exportBlock(
 	ctx context.Context, sensor int64, spans []span, q ExportQuery, rs []Reading,
 ) ([]Reading, []span, error) {
-	leave, err := q.Turn(ctx)
+	leave, err := q.Enter(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,7 +119,9 @@ func (s *Store) readSpan(
 	const query = `
 		SELECT timestamp, value, status_code, quality
 		FROM sensor_data
-		WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3
+		WHERE sensor_id = $1
+			AND timestamp >= $2
+			AND timestamp < $3
 			AND ($4::smallint IS NULL OR quality = $4)
 		ORDER BY timestamp
 		LIMIT $5`

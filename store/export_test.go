@@ -29,7 +29,7 @@ var Connector = connector
 func RollUpAtOnce(s *Store) { s.rollupDelay = 0 }
 
 // SetMaxPartitionBytes has s merge partitions into ones of at most so many bytes.
-func SetMaxPartitionBytes(s *Store, bytes int64) { s.partitions.full = bytes }
+func SetMaxPartitionBytes(s *Store, bytes int64) { s.partitions.maxBytes = bytes }
 
 // SetLockTimeout has s wait for others no longer than this when it compacts.
 func SetLockTimeout(s *Store, patience time.Duration) { s.reindexLockTimeout = patience }
@@ -47,7 +47,7 @@ func (s *Store) HistoryOf(
 // Slot is the name and bounds of the partition of a size that an instant would have where there is
 // none yet.
 func Slot(size string, at time.Time) (name string, start, end time.Time) {
-	p := gap(nil, at, size)
+	p := newPartition(nil, at, size)
 	return p.Name, p.Start, p.End
 }
 

@@ -3,10 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-
-	"github.com/lib/pq"
 
 	"github.com/oei-ms/oei-ms/series"
 )
@@ -52,8 +49,7 @@ func usableIn(found map[int64][]series.Bucket) (n int64) {
 // explainTimeout is explain for statements that readers wait for: a statement that was canceled for
 // its time is ErrTooMuch.
 func explainTimeout(ctx context.Context, op string, err error) error {
-	var pqErr *pq.Error
-	if errors.As(err, &pqErr) && pqErr.Code == "57014" && ctx.Err() == nil { // query_canceled
+	if hasCode(err, queryCanceled) && ctx.Err() == nil {
 		return fmt.Errorf("%s: %w", op, ErrTooMuch)
 	}
 	return explain(op, err)

@@ -14,57 +14,64 @@ import (
 
 // How partitions are merged.
 //
-// Small partitions that are over are copied into one table, which then takes their place. Nobody
-// waits for the copying: triggers note the keys that change meanwhile, and these are copied again.
-// The exchange is one short transaction. Whatever is left of a pass that was cut off is removed by
-// the next one, and the old partitions stay until the exchange commits.
+// Small closed partitions are copied into one table, which then replaces them. Readers and writers
+// do not wait for the copy: triggers record the keys that change meanwhile, and these are copied
+// again. The replacement is one short transaction, until whose commit the old partitions stay. What
+// an interrupted pass leaves behind is removed by the next one.
 
 const (
-	// maxMerged is how many partitions are merged at once, which bounds the locks of the exchange.
+	// maxMerged is the maximum number of partitions merged at once, which bounds the locks of the
+	// replacement.
 	maxMerged = 32
-	// changesAtOnce is how many changes are copied with one statement.
-	changesAtOnce = 1000
-	mergeTable    = "sensor_data_merge"
+	// maxCopiedChanges is the maximum number of changes that one statement copies.
+	maxCopiedChanges = 1000
+	mergeTable       = "sensor_data_merge"
 )
 
-// mergeLevels are the sizes that partitions are merged into once their slot is so long ago.
+// mergeLevels are the sizes that partitions are merged into, once their slot has reached an age.
 var mergeLevels = []struct {
 	size   string
 	age    time.Duration
 	length time.Duration
-}{{daily, 2 * day, day}, {monthly, monthAge, 31 * day}, {yearly, yearAge, 366 * day}}
+}{
+	{daily, 2 * day, day},
+	{monthly, monthAge, 31 * day},
+	{yearly, yearAge, 366 * day},
+}
 
-// MergedPartitions is what one step of Merge did.
+// MergedPartitions is the result of one step of MergePartitions.
 type MergedPartitions struct {
 	Partition string // the new one
 	Count     int    // of the old ones
 	Bytes     int64  // of the new one
-	InUse     bool   // the old ones were in use for too long; the next pass tries again
+	InUse     bool   // the old ones were in use for too long: the next pass tries again
 }
 
-// errOverlap means that the partitions to be merged are not those that there are any more.
-var errOverlap = errors.New("partitions have changed")
+// errPartitionsChanged reports that the partitions to be merged do not exist any more as they were.
+var errPartitionsChanged = errors.New("partitions have changed")
 
-// Merge merges partitions that are over and small at the time now, the oldest first, and calls done
-// after each step, which may take its time. Several instances may call it: while one works the
-// others have nothing to do.
-func (s *Store) MergePartitions(ctx context.Context, now time.Time, done func(MergedPartitions)) error {
+// MergePartitions merges small partitions that are closed at the time now, the oldest first, and
+// calls done after each step, which may sleep. Several instances may call it: while one works the
+// others do nothing.
+func (s *Store) MergePartitions(
+	ctx context.Context, now time.Time, done func(MergedPartitions),
+) error {
 	pass := func(ctx context.Context, conn *sqlx.Conn) error {
 		failed := map[string]bool{} // in this pass
 		for {
-			g, err := s.mergeable(ctx, conn, now, failed)
+			g, err := s.nextMerge(ctx, conn, now, failed)
 			if err != nil || g == nil {
 				return err
 			}
 			m, err := s.merge(ctx, conn, g)
 			if err != nil {
-				return errors.Join(err, sweepMerge(ctx, conn))
+				return errors.Join(err, removeMerge(ctx, conn))
 			}
 			failed[m.Partition] = m.InUse
 			done(m)
 		}
 	}
-	return explain("merge", s.maintain(ctx, "oei-ms merge", dropPatience, pass))
+	return explain("merge", s.maintain(ctx, "oei-ms merge", dropLockTimeout, pass))
 }
 
 // mergeGroup are partitions to be merged.
@@ -73,12 +80,12 @@ type mergeGroup struct {
 	old       []partition
 }
 
-// mergeable returns the partitions to merge next, or nil.
-func (s *Store) mergeable(
+// nextMerge returns the partitions to merge next, or nil.
+func (s *Store) nextMerge(
 	ctx context.Context, conn *sqlx.Conn, now time.Time, failed map[string]bool,
 ) (*mergeGroup, error) {
 	list, err := listPartitions(ctx, conn)
-	if err != nil || s.partitions.size != auto && len(list) <= fewPartitions {
+	if err != nil || s.partitions.size != auto && len(list) <= maxSmallPartitions {
 		return nil, err
 	}
 	retentions, err := s.partitions.retentions(ctx, conn)
@@ -95,13 +102,13 @@ func (s *Store) mergeable(
 			start, end := slot(level.size, list[from].Start)
 			to, sum := from+1, bytes[from]
 			for to < len(list) && to-from < maxMerged && list[to].Start.Before(end) &&
-				sum+bytes[to] <= s.partitions.full {
+				sum+bytes[to] <= s.partitions.maxBytes {
 				sum += bytes[to]
 				to++
 			}
 			g := newMergeGroup(list, from, to, start, end)
 			from = to
-			tooEarly := g.End.After(now.Add(-level.age)) || level.length > limits.longest(g.End)
+			tooEarly := g.End.After(now.Add(-level.age)) || level.length > limits.maxLength(g.End)
 			if len(g.old) > 1 && !tooEarly && !failed[g.Name] {
 				return g, nil
 			}
@@ -110,7 +117,7 @@ func (s *Store) mergeable(
 	return nil, nil
 }
 
-// partitionBytes returns how large each partition of list is, with its key.
+// partitionBytes returns the size of each partition of list, with its key.
 func partitionBytes(
 	ctx context.Context, q sqlx.QueryerContext, list []partition,
 ) ([]int64, error) {
@@ -123,8 +130,8 @@ func partitionBytes(
 	return bytes, err
 }
 
-// newMergeGroup is of the partitions list[from:to], which begin in [start, end). The new one takes
-// what others leave of that.
+// newMergeGroup returns the group of the partitions list[from:to], which begin in [start, end). The
+// new partition has what the others leave of that.
 func newMergeGroup(list []partition, from, to int, start, end time.Time) *mergeGroup {
 	g := &mergeGroup{old: slices.Clone(list[from:to])}
 	if from > 0 {
@@ -146,72 +153,81 @@ func names(list []partition) []string {
 	return names
 }
 
-// merge copies the partitions of g, and puts the copy in their place.
-func (s *Store) merge(ctx context.Context, conn *sqlx.Conn, g *mergeGroup) (MergedPartitions, error) {
+// merge copies the partitions of g, and replaces them by the copy.
+func (s *Store) merge(
+	ctx context.Context, conn *sqlx.Conn, g *mergeGroup,
+) (MergedPartitions, error) {
 	m := MergedPartitions{Partition: g.Name, Count: len(g.old)}
-	if err := sweepMerge(ctx, conn); err != nil {
+	if err := removeMerge(ctx, conn); err != nil {
 		return m, err
 	}
 	var copied time.Time
 	err := g.copy(ctx, conn, &copied)
-	for try := 0; err == nil && try < dropTries; try++ {
-		if err = g.catchUp(ctx, conn); err != nil {
+	for try := 0; err == nil && try < maxDropTries; try++ {
+		if err = g.copyAllChanges(ctx, conn); err != nil {
 			break
 		}
 		if err = s.exchange(ctx, conn, g, copied, &m.Bytes); err == nil {
 			s.partitions.forget()
 			return m, nil
 		}
-		if !inTheWay(err) {
+		if !isBlocked(err) {
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return m, ctx.Err()
-		case <-time.After(dropPause):
+		case <-time.After(dropRetryDelay):
 			err = nil
 		}
 	}
-	if err == nil || inTheWay(err) || dropped(err) || errors.Is(err, errOverlap) {
+	if err == nil || isBlocked(err) || isGone(err) || errors.Is(err, errPartitionsChanged) {
 		m.InUse = true
-		return m, sweepMerge(ctx, conn)
+		return m, removeMerge(ctx, conn)
 	}
 	return m, err
 }
 
-// copy has changes of the old partitions noted from now on, and copies what they have, each in
-// order of its key.
+// beginMergeTemplate is of the old partitions.
+var beginMergeTemplate = parseSQL(`
+		{{- range .}}
+		CREATE TRIGGER note_merge_change AFTER INSERT OR UPDATE OR DELETE ON {{.Name}}
+		FOR EACH ROW EXECUTE FUNCTION note_merge_change();
+		{{- end}}
+		CREATE TABLE ` + mergeTable + ` (
+			LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`)
+
+// copyTemplate is of an old partition.
+var copyTemplate = parseSQL(`
+		INSERT INTO ` + mergeTable + ` (timestamp, value, sensor_id, status_code, quality)
+		SELECT timestamp, value, sensor_id, status_code, quality
+		FROM {{.Name}}
+		ORDER BY sensor_id, timestamp`)
+
+// keyTemplate is of the new partition. The constraint spares its attachment a scan.
+var keyTemplate = parseSQL(`
+		ALTER TABLE ` + mergeTable + `
+			ADD CONSTRAINT {{.Name}}_pkey
+				PRIMARY KEY (sensor_id, timestamp) WITH (fillfactor = 100),
+			ADD CONSTRAINT merge_range
+				CHECK (timestamp >= '{{.From}}' AND timestamp < '{{.To}}')`)
+
+// copy makes triggers record changes of the old partitions from now on, and copies their readings,
+// each partition in order of its key. It sets copied to when the copy was complete.
 func (g *mergeGroup) copy(ctx context.Context, conn *sqlx.Conn, copied *time.Time) error {
-	var triggers strings.Builder
-	for _, p := range g.old {
-		fmt.Fprintf(&triggers, `
-			CREATE TRIGGER note_merge_change AFTER INSERT OR UPDATE OR DELETE ON %s
-			FOR EACH ROW EXECUTE FUNCTION note_merge_change();`, p.Name)
-	}
-	// It waits for transactions that have written without the triggers.
-	err := onConn(ctx, conn, func(tx *sqlx.Tx) error {
-		return within(ctx, tx, dropPatience, triggers.String()+`
-			CREATE TABLE `+mergeTable+` (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`)
+	err := inTxOn(ctx, conn, func(tx *sqlx.Tx) error {
+		// waits for transactions that have written without the triggers
+		return withLockTimeout(ctx, tx, dropLockTimeout, render(beginMergeTemplate, g.old))
 	})
 	if err != nil {
 		return err
 	}
 	for _, p := range g.old {
-		q := fmt.Sprintf(`
-			INSERT INTO %s (timestamp, value, sensor_id, status_code, quality)
-			SELECT timestamp, value, sensor_id, status_code, quality
-			FROM %s
-			ORDER BY sensor_id, timestamp`, mergeTable, p.Name)
-		if _, err := conn.ExecContext(ctx, q); err != nil {
+		if _, err := conn.ExecContext(ctx, render(copyTemplate, p)); err != nil {
 			return err
 		}
 	}
-	_, err = conn.ExecContext(ctx, fmt.Sprintf(`
-		ALTER TABLE %[1]s
-			ADD CONSTRAINT %[2]s_pkey PRIMARY KEY (sensor_id, timestamp) WITH (fillfactor = 100),
-			ADD CONSTRAINT merge_range CHECK (timestamp >= '%[3]s' AND timestamp < '%[4]s')`,
-		mergeTable, g.Name, g.Start.Format(time.RFC3339), g.End.Format(time.RFC3339)))
-	if err != nil {
+	if _, err = conn.ExecContext(ctx, render(keyTemplate, g.partition)); err != nil {
 		return err
 	}
 	if _, err := conn.ExecContext(ctx, `ANALYZE `+mergeTable); err != nil {
@@ -220,10 +236,10 @@ func (g *mergeGroup) copy(ctx context.Context, conn *sqlx.Conn, copied *time.Tim
 	return conn.GetContext(ctx, copied, `SELECT clock_timestamp()`)
 }
 
-// catchUp copies what has changed until little is left.
-func (g *mergeGroup) catchUp(ctx context.Context, conn *sqlx.Conn) error {
-	for n := changesAtOnce; n >= changesAtOnce; {
-		err := onConn(ctx, conn, func(tx *sqlx.Tx) (err error) {
+// copyAllChanges copies changes until few are left.
+func (g *mergeGroup) copyAllChanges(ctx context.Context, conn *sqlx.Conn) error {
+	for n := maxCopiedChanges; n >= maxCopiedChanges; {
+		err := inTxOn(ctx, conn, func(tx *sqlx.Tx) (err error) {
 			n, err = g.copyChanges(ctx, tx)
 			return err
 		})
@@ -234,14 +250,14 @@ func (g *mergeGroup) catchUp(ctx context.Context, conn *sqlx.Conn) error {
 	return nil
 }
 
-// copyChanges copies again what some of the changes are about, and returns how many they are.
+// copyChanges copies the readings of some changed keys again, and returns how many they are.
 func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err error) {
-	var changes []sensorHour // here of any instant
+	var changes []sensorHour // whose hour is the timestamp of a reading
 	const take = `
 		DELETE FROM merge_changes
 		WHERE ctid = ANY (ARRAY(SELECT ctid FROM merge_changes LIMIT $1))
 		RETURNING sensor_id, timestamp AS hour`
-	err = tx.SelectContext(ctx, &changes, take, changesAtOnce)
+	err = tx.SelectContext(ctx, &changes, take, maxCopiedChanges)
 	if err != nil || len(changes) == 0 {
 		return 0, err
 	}
@@ -256,87 +272,109 @@ func (g *mergeGroup) copyChanges(ctx context.Context, tx *sqlx.Tx) (n int, err e
 	const add = `
 		INSERT INTO ` + mergeTable + ` (timestamp, value, sensor_id, status_code, quality)
 		SELECT d.timestamp, d.value, d.sensor_id, d.status_code, d.quality
-		FROM (SELECT DISTINCT * FROM unnest($1::int[], $2::timestamptz[])) AS c (sensor_id, timestamp)
+		FROM (
+			SELECT DISTINCT sensor_id, timestamp
+			FROM unnest($1::int[], $2::timestamptz[]) AS u (sensor_id, timestamp)) c
 		CROSS JOIN LATERAL (
 			SELECT timestamp, value, sensor_id, status_code, quality
 			FROM sensor_data
 			WHERE sensor_id = c.sensor_id AND timestamp = c.timestamp
 				AND timestamp >= $3 AND timestamp < $4
-			LIMIT 1) d` // by the key, not all of the partitions
+			LIMIT 1) d` // LIMIT makes the planner look up each key
 	_, err = tx.ExecContext(ctx, add, sensors, times, g.Start, g.End)
 	return len(changes), err
 }
 
-// exchange puts the copy, which was complete at the time copied, in the place of the old
-// partitions.
+// exchange replaces the old partitions by the copy, which was complete at the time copied.
 func (s *Store) exchange(
 	ctx context.Context, conn *sqlx.Conn, g *mergeGroup, copied time.Time, bytes *int64,
 ) error {
-	return onConn(ctx, conn, func(tx *sqlx.Tx) error {
-		if err := g.waitForNobody(ctx, tx, copied); err != nil {
+	return inTxOn(ctx, conn, func(tx *sqlx.Tx) error {
+		if err := checkSnapshots(ctx, tx, copied); err != nil {
 			return err
 		}
-		const lock = `
+		lock := fmt.Sprintf(`
 			SELECT pg_advisory_xact_lock(%d);
-			LOCK TABLE ONLY sensor_data IN ACCESS EXCLUSIVE MODE`
-		if err := within(ctx, tx, dropPatience, fmt.Sprintf(lock, partitionLock)); err != nil {
+			LOCK TABLE ONLY sensor_data IN ACCESS EXCLUSIVE MODE`, partitionLock)
+		if err := withLockTimeout(ctx, tx, dropLockTimeout, lock); err != nil {
 			return err
 		}
 		list, err := listPartitions(ctx, tx)
 		if err != nil {
 			return err
 		}
-		there := slices.DeleteFunc(list, func(p partition) bool {
-			return !p.End.After(g.Start) || !p.Start.Before(g.End)
-		})
-		if !slices.EqualFunc(there, g.old, func(a, b partition) bool {
-			return a.Name == b.Name && a.Start.Equal(b.Start) && a.End.Equal(b.End)
-		}) {
-			return errOverlap
+		if !g.isUnchanged(list) {
+			return errPartitionsChanged
 		}
 		for n := 1; n > 0; {
 			if n, err = g.copyChanges(ctx, tx); err != nil {
 				return err
 			}
 		}
-		const exchange = `
-			DROP TABLE %[1]s;
-			ALTER TABLE %[2]s RENAME TO %[3]s;
-			ALTER TABLE sensor_data ATTACH PARTITION %[3]s FOR VALUES FROM ('%[4]s') TO ('%[5]s');
-			ALTER TABLE %[3]s DROP CONSTRAINT merge_range;
-			INSERT INTO compactions (partition, writes, quiet_since, key_bytes)
-			SELECT '%[3]s', 0, now(), pg_relation_size('%[3]s_pkey') / greatest(reltuples, 1)
-			FROM pg_class
-			WHERE oid = '%[3]s'::regclass
-			ON CONFLICT (partition) DO UPDATE
-			SET writes = 0, quiet_since = now(), key_bytes = excluded.key_bytes`
-		statements := fmt.Sprintf(exchange, strings.Join(names(g.old), ", "), mergeTable, g.Name,
-			g.Start.Format(time.RFC3339), g.End.Format(time.RFC3339))
-		if err := within(ctx, tx, dropPatience, statements); err != nil {
+		statements := render(exchangeTemplate, exchangeClauses{
+			partition: g.partition,
+			Old:       strings.Join(names(g.old), ", "),
+		})
+		if err := withLockTimeout(ctx, tx, dropLockTimeout, statements); err != nil {
 			return err
 		}
 		return tx.GetContext(ctx, bytes, `SELECT pg_total_relation_size($1::regclass)`, g.Name)
 	})
 }
 
-// waitForNobody is an error that is in the way when a transaction that began before the copy was
-// complete may still read with a snapshot in which it is empty.
-func (g *mergeGroup) waitForNobody(ctx context.Context, tx *sqlx.Tx, copied time.Time) error {
+// isUnchanged reports whether the old partitions are still all partitions of the new one's range.
+func (g *mergeGroup) isUnchanged(list []partition) bool {
+	current := slices.DeleteFunc(list, func(p partition) bool {
+		return !p.End.After(g.Start) || !p.Start.Before(g.End)
+	})
+	return slices.EqualFunc(current, g.old, func(a, b partition) bool {
+		return a.Name == b.Name && a.Start.Equal(b.Start) && a.End.Equal(b.End)
+	})
+}
+
+// exchangeClauses are the new partition and the names of the old ones.
+type exchangeClauses struct {
+	partition
+	Old string
+}
+
+// exchangeTemplate also records the size of the new key, which is not worth rebuilding.
+var exchangeTemplate = parseSQL(`
+		DROP TABLE {{.Old}};
+		ALTER TABLE ` + mergeTable + ` RENAME TO {{.Name}};
+		ALTER TABLE sensor_data
+			ATTACH PARTITION {{.Name}} FOR VALUES FROM ('{{.From}}') TO ('{{.To}}');
+		ALTER TABLE {{.Name}} DROP CONSTRAINT merge_range;
+		INSERT INTO compactions (partition, writes, quiet_since, key_bytes)
+		SELECT
+			'{{.Name}}', 0, now(),
+			pg_relation_size('{{.Name}}_pkey') / greatest(reltuples, 1)
+		FROM pg_class
+		WHERE oid = '{{.Name}}'::regclass
+		ON CONFLICT (partition) DO UPDATE
+		SET writes = 0, quiet_since = now(), key_bytes = excluded.key_bytes`)
+
+// checkSnapshots returns an error that isBlocked when a transaction that began before the copy was
+// complete may still read with a snapshot in which the copy is empty.
+func checkSnapshots(ctx context.Context, tx *sqlx.Tx, copied time.Time) error {
 	const q = `
 		SELECT EXISTS (
 			SELECT
 			FROM pg_stat_activity
-			WHERE datname = current_database() AND pid <> pg_backend_pid()
-				AND backend_type = 'client backend' AND backend_xmin IS NOT NULL AND xact_start < $1)`
+			WHERE datname = current_database()
+				AND pid <> pg_backend_pid()
+				AND backend_type = 'client backend'
+				AND backend_xmin IS NOT NULL
+				AND xact_start < $1)`
 	var busy bool
 	if err := tx.GetContext(ctx, &busy, q, copied); err != nil || !busy {
 		return err
 	}
-	return &pq.Error{Code: "55P03", Message: "a transaction is older than the copy"}
+	return &pq.Error{Code: lockNotAvailable, Message: "a transaction is older than the copy"}
 }
 
-// sweepMerge removes what a pass that was cut off has left.
-func sweepMerge(ctx context.Context, conn *sqlx.Conn) error {
+// removeMerge removes what an interrupted pass has left.
+func removeMerge(ctx context.Context, conn *sqlx.Conn) error {
 	const left = `
 		SELECT t.tgrelid::regclass::text
 		FROM pg_trigger t
@@ -347,7 +385,7 @@ func sweepMerge(ctx context.Context, conn *sqlx.Conn) error {
 	}
 	for _, name := range names {
 		_, err := conn.ExecContext(ctx, `DROP TRIGGER IF EXISTS note_merge_change ON `+name)
-		if err != nil && !dropped(err) {
+		if err != nil && !isGone(err) {
 			return err
 		}
 	}
@@ -355,8 +393,8 @@ func sweepMerge(ctx context.Context, conn *sqlx.Conn) error {
 	return err
 }
 
-// onConn runs f in a transaction of conn.
-func onConn(ctx context.Context, conn *sqlx.Conn, f func(*sqlx.Tx) error) error {
+// inTxOn runs f in a transaction of conn, as inTx does.
+func inTxOn(ctx context.Context, conn *sqlx.Conn, f func(*sqlx.Tx) error) error {
 	t, err := conn.BeginTxx(ctx, nil)
 	if err != nil {
 		return err

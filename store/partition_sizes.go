@@ -7,9 +7,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// The sizes that partitions of sensor_data can have, in UTC; weeks begin on Monday.
+// The sizes of partitions of sensor_data, in UTC; weeks begin on Monday.
 const (
-	auto    = "auto" // of those below, what fits the readings
+	auto    = "auto" // the size below that fits the readings
 	hourly  = "hour"
 	daily   = "day"
 	weekly  = "week"
@@ -17,34 +17,41 @@ const (
 	yearly  = "year"
 )
 
-// coarser are the sizes from days on, and how long a partition of each is at most.
-var coarser = []struct {
+// autoSizes are the sizes that auto chooses from, the smallest first, and their maximum lengths.
+var autoSizes = []struct {
 	size   string
 	length time.Duration
-}{{daily, day}, {weekly, 7 * day}, {monthly, 31 * day}, {yearly, 366 * day}}
+}{
+	{daily, day},
+	{weekly, 7 * day},
+	{monthly, 31 * day},
+	{yearly, 366 * day},
+}
 
 const (
-	// monthAge and yearAge are how old readings are whose partitions are months and years.
+	// monthAge and yearAge are the ages from which on the partitions of readings are months and
+	// years.
 	monthAge = 35 * day
 	yearAge  = 2 * 365 * day
-	// fullPartition is how many bytes of readings a partition should have at most, with its key.
-	fullPartition = 4 << 30
-	// fewPartitions is a number of partitions above which new ones are months.
-	fewPartitions = 300
-	// keptLonger is the part of its retention for which a reading may be kept longer, since its
-	// partition is not over.
-	keptLonger = 8
+	// maxPartitionBytes is the maximum size of a partition with its key, as far as it can be
+	// chosen.
+	maxPartitionBytes = 4 << 30
+	// maxSmallPartitions is the number of partitions above which new ones are months.
+	maxSmallPartitions = 300
+	// maxOverstay is the fraction (1/8) of its retention for which a reading may be kept longer,
+	// because its partition has not expired yet.
+	maxOverstay = 8
 )
 
 // sizing chooses the sizes of new partitions.
 type sizing struct {
-	fixed      string // size of all; "": it is chosen
+	fixed      string // the size of all; "": it is chosen
 	now        time.Time
-	recent     string          // size for readings that come as they are measured
-	retentions []time.Duration // that sensors have, but for ever
+	recent     string          // the size for readings that arrive as they are measured
+	retentions []time.Duration // of sensors, without those that keep readings for ever
 }
 
-// sizing is by what there is now; known are the partitions.
+// sizing returns how to size partitions at the time now. known are all partitions.
 func (p *partitions) sizing(
 	ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time,
 ) (sizing, error) {
@@ -52,21 +59,21 @@ func (p *partitions) sizing(
 		return sizing{fixed: p.size}, nil
 	}
 	retentions, err := p.retentions(ctx, q)
-	if err != nil || len(known) > fewPartitions {
+	if err != nil || len(known) > maxSmallPartitions {
 		return sizing{now: now, recent: monthly, retentions: retentions}, err
 	}
 	perDay, err := bytesPerDay(ctx, q, known, now)
 	recent := daily
-	for _, c := range coarser {
-		if c.size != yearly && perDay > 0 && perDay*c.length.Hours()/24 <= fullPartition {
+	for _, c := range autoSizes {
+		if c.size != yearly && perDay > 0 && perDay*c.length.Hours()/24 <= maxPartitionBytes {
 			recent = c.size
 		}
 	}
 	return sizing{now: now, recent: recent, retentions: retentions}, err
 }
 
-// at returns the size of a new partition for an instant: coarser with age, and not so long that
-// readings are kept for much longer than they have to be.
+// at returns the size of a new partition for an instant: longer with age, and not so long that
+// readings are kept much longer than their retention.
 func (s *sizing) at(at time.Time) string {
 	if s.fixed != "" {
 		return s.fixed
@@ -78,27 +85,28 @@ func (s *sizing) at(at time.Time) string {
 	case age > monthAge:
 		size = monthly
 	}
-	for i := len(coarser) - 1; i > 0; i-- {
-		if _, end := slot(size, at); coarser[i].size == size && coarser[i].length > s.longest(end) {
-			size = coarser[i-1].size
+	for i := len(autoSizes) - 1; i > 0; i-- {
+		_, end := slot(size, at)
+		if autoSizes[i].size == size && autoSizes[i].length > s.maxLength(end) {
+			size = autoSizes[i-1].size
 		}
 	}
 	return size
 }
 
-// longest is how long a partition may be that ends at an instant. Those sensors that keep its
-// readings no longer than their age have none there.
-func (s *sizing) longest(end time.Time) time.Duration {
-	shortest := longestRetention
+// maxLength returns the maximum length of a partition that ends at an instant. Retentions that are
+// over by now do not matter: their sensors have no readings there.
+func (s *sizing) maxLength(end time.Time) time.Duration {
+	retention := maxRetention
 	for _, r := range s.retentions {
 		if r > s.now.Sub(end) {
-			shortest = min(shortest, r)
+			retention = min(retention, r)
 		}
 	}
-	return max(shortest/keptLonger, day)
+	return max(retention/maxOverstay, day)
 }
 
-// retentions returns how long sensors keep their readings, those but for ever, each once.
+// retentions returns the retentions of sensors, each once, without 0, for ever.
 func (p *partitions) retentions(
 	ctx context.Context, q sqlx.QueryerContext,
 ) ([]time.Duration, error) {
@@ -112,8 +120,8 @@ func (p *partitions) retentions(
 	return all, sqlx.SelectContext(ctx, q, &all, list, p.retention, day)
 }
 
-// bytesPerDay is about how much comes each day, by the partitions of the last weeks; 0: it is not
-// known.
+// bytesPerDay estimates how many bytes are stored each day, by the partitions of the last weeks; 0:
+// unknown.
 func bytesPerDay(
 	ctx context.Context, q sqlx.QueryerContext, known []partition, now time.Time,
 ) (float64, error) {
@@ -137,7 +145,7 @@ func bytesPerDay(
 	return max(bytes/days, 1), nil
 }
 
-// slot is the stretch of time of a size that an instant is in.
+// slot returns the bounds of the partition of a size that contains an instant.
 func slot(size string, at time.Time) (start, end time.Time) {
 	at = at.UTC()
 	year, month, d := at.Date()

@@ -11,21 +11,22 @@ import (
 )
 
 // A statement on sensor_data locks and plans every partition that its bounds do not exclude, and
-// the planner sees only bounds that are constants. So each statement on a range that may be long is
-// run once for each of its spans, whose bounds are parameters of their own.
+// the planner excludes partitions only by bounds that are parameters or constants. So each
+// statement on a range that may be long runs once for each span of the range, with its bounds as
+// parameters.
 
 const (
-	// maxSpan is how many partitions a statement touches at most. A transaction has room for 64
-	// locks of its own by default, and a partition takes two.
+	// maxSpan is the maximum number of partitions that a statement touches. A transaction has room
+	// for 64 locks of its own by default, and a partition takes two.
 	maxSpan = 32
-	// firstSpan is how many partitions a walk begins with; each next span has twice as many, up to
-	// maxSpan.
-	firstSpan = 2
-	// partitionsAge is for how long the list of partitions may be of use to those who read: what
-	// other instances have merged since makes spans shorter than they need to be, and nothing else.
-	partitionsAge = time.Minute
-	// maxAhead is more than a timestamp can be ahead of the time of receipt, and so of latest:
-	// ingest allows a day.
+	// minSpan is how many partitions the first span of a walk has; each next span has twice as
+	// many, up to maxSpan.
+	minSpan = 2
+	// maxPartitionsAge is how old the list of partitions may be that queries use. Merges of other
+	// instances since then only make spans shorter than they need to be.
+	maxPartitionsAge = time.Minute
+	// maxAhead is more than a timestamp can be ahead of the received time, and so of latest: ingest
+	// allows a day.
 	maxAhead = 2 * day
 )
 
@@ -42,13 +43,13 @@ type span struct{ start, end time.Time }
 type order int
 
 const (
-	whole       order = iota // for reading all of it, oldest first
+	whole       order = iota // all spans are read, oldest first
 	oldestFirst              // a walk that ends as soon as enough is found
 	newestFirst
 )
 
-// cut returns the spans of [start, end), in order. Together they cover all of it, also where list
-// is out of date.
+// cut returns the spans of [start, end), in order. Together they cover all of it, even where list
+// is out of date. An hour is never split.
 func cut(list []partition, start, end time.Time, o order) []span {
 	if !start.Before(end) {
 		return nil
@@ -56,12 +57,12 @@ func cut(list []partition, start, end time.Time, o order) []span {
 	edges := []time.Time{start}
 	for _, p := range list {
 		within := p.Start.After(start) && p.Start.Before(end)
-		if within && p.Start.Equal(series.HourOf(p.Start)) { // an hour is within one span
+		if within && p.Start.Equal(series.HourOf(p.Start)) {
 			edges = append(edges, p.Start)
 		}
 	}
 	edges = append(edges, end)
-	size := firstSpan
+	size := minSpan
 	if o == whole {
 		size = maxSpan
 	}
@@ -80,7 +81,7 @@ func cut(list []partition, start, end time.Time, o order) []span {
 	return spans
 }
 
-// spans returns the spans of [start, end) by the partitions that there are.
+// spans returns the spans of [start, end).
 func (s *Store) spans(
 	ctx context.Context, q sqlx.QueryerContext, start, end time.Time, o order,
 ) ([]span, error) {
@@ -88,7 +89,7 @@ func (s *Store) spans(
 	return cut(list, start, end, o), err
 }
 
-// spansOf is spans without what is certain to have no readings of the sensors.
+// spansOf returns the spans of [start, end), nil being open, that may have readings of sensors.
 func (s *Store) spansOf(
 	ctx context.Context, sensors []int64, start, end *time.Time, o order,
 ) ([]span, error) {
@@ -108,9 +109,8 @@ func (s *Store) spansOf(
 	return s.spans(ctx, s.api, from, to, o)
 }
 
-// walk calls f in a transaction with each of spans until it reports that it is done. What f reads
-// it must not lock: the locks on partitions are released at once, since those of thousands have no
-// room.
+// walk calls f in a transaction with each of spans until f is done. The locks of f on partitions
+// and rows are released after each call, since the locks on thousands of partitions have no room.
 func walk(
 	ctx context.Context, tx *sqlx.Tx, spans []span, f func(span) (done bool, err error),
 ) error {
@@ -129,9 +129,9 @@ func walk(
 	return nil
 }
 
-// list returns the partitions that there were a short time ago, for those who read.
+// list returns the partitions for queries: those of at most maxPartitionsAge ago.
 func (p *partitions) list(ctx context.Context, q sqlx.QueryerContext) ([]partition, error) {
-	if k := p.known.Load(); k != nil && time.Since(k.at) < partitionsAge {
+	if k := p.known.Load(); k != nil && time.Since(k.at) < maxPartitionsAge {
 		return k.list, nil
 	}
 	list, err := listPartitions(ctx, q)
@@ -142,7 +142,7 @@ func (p *partitions) list(ctx context.Context, q sqlx.QueryerContext) ([]partiti
 	return list, nil
 }
 
-// set remembers list.
+// set stores list as the known partitions.
 func (p *partitions) set(list []partition) {
 	p.known.Store(&knownPartitions{list: slices.Clip(list), at: time.Now()})
 }

@@ -149,7 +149,7 @@ func (w *reached) statements(
 	export := func(from, to *time.Time) func(context.Context) error {
 		return func(ctx context.Context) error {
 			q := store.ExportQuery{Sensors: []int64{sensor}, Start: from, End: to}
-			q.Turn = func(context.Context) (func(), error) { return func() {}, nil }
+			q.Enter = func(context.Context) (func(), error) { return func() {}, nil }
 			return w.Export(ctx, q, func([]store.Reading) error { return nil })
 		}
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,28 +12,27 @@ import (
 
 const (
 	day = 24 * time.Hour
-	// attachedAtOnce is how many partitions one transaction makes.
-	attachedAtOnce = 64
+	// maxAttached is the maximum number of partitions that one transaction creates.
+	maxAttached = 64
 )
 
-// partitions makes the partitions of sensor_data, and remembers which there are. Those that were
-// made with another size stay as they are: one that is made takes what they leave of its stretch of
-// time.
+// partitions creates the partitions of sensor_data, and caches which exist. Partitions that were
+// created with another size stay as they are: a new one takes what they leave of its slot.
 type partitions struct {
 	size      string
-	full      int64         // bytes that a merged partition has at most
+	maxBytes  int64         // of a merged partition
 	retention time.Duration // the default of sensors; 0: for ever
-	mu        sync.Mutex    // of those who make some
+	mu        sync.Mutex    // held while partitions are created
 	known     atomic.Pointer[knownPartitions]
 }
 
-// knownPartitions are those that there were at a time.
+// knownPartitions are the partitions at a time.
 type knownPartitions struct {
 	list []partition // in order of time
 	at   time.Time
 }
 
-// last returns what is known, for those who write.
+// last returns the known partitions, however old, for writers.
 func (p *partitions) last() []partition {
 	if k := p.known.Load(); k != nil {
 		return k.list
@@ -42,17 +40,17 @@ func (p *partitions) last() []partition {
 	return nil
 }
 
-// partition is one of sensor_data, with the readings of [Start, End).
+// partition is a partition of sensor_data, with the readings of [Start, End).
 type partition struct {
-	Name  string    `db:"name"` // as SQL has it
+	Name  string    `db:"name"` // quoted where SQL needs it
 	Start time.Time `db:"start_at"`
 	End   time.Time `db:"end_at"`
 }
 
-func (p *partition) has(at time.Time) bool { return !at.Before(p.Start) && at.Before(p.End) }
+func (p *partition) contains(at time.Time) bool { return !at.Before(p.Start) && at.Before(p.End) }
 
-// EnsurePartitions makes the partitions of today and the days ahead. Call it at start and every
-// hour.
+// EnsurePartitions creates the partitions of today and the days ahead. It is called at start and
+// every hour.
 func (s *Store) EnsurePartitions(ctx context.Context) error {
 	back, ahead := day, 7*day
 	if s.partitions.size == hourly {
@@ -69,7 +67,7 @@ func (s *Store) EnsurePartitions(ctx context.Context) error {
 	return nil
 }
 
-// at returns the partition of an instant, and makes it when there is none.
+// at returns the partition of an instant, and creates it when there is none.
 func (p *partitions) at(ctx context.Context, db *sqlx.DB, at time.Time) (partition, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,21 +83,21 @@ func (p *partitions) at(ctx context.Context, db *sqlx.DB, at time.Time) (partiti
 	return known[n], nil
 }
 
-// ensure makes the partitions that rs need. They are attached, not created in place: that waits for
-// no query.
+// ensure creates the partitions of rs. They are created as tables and then attached, which waits
+// for no query.
 func (p *partitions) ensure(ctx context.Context, db *sqlx.DB, rs []Reading) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// a day may have several gaps
 	for missing := p.missing(rs); len(missing) > 0; missing = p.missing(rs) {
-		if _, err := p.attach(ctx, db, missing[:min(len(missing), attachedAtOnce)]); err != nil {
+		if _, err := p.attach(ctx, db, missing[:min(len(missing), maxAttached)]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// missing returns an instant of each hour or day of rs that is not in a partition that is known.
+// missing returns an instant of each hour or day of rs that is not in a known partition.
 func (p *partitions) missing(rs []Reading) []time.Time {
 	var list []time.Time
 	var last partition
@@ -111,7 +109,7 @@ func (p *partitions) missing(rs []Reading) []time.Time {
 	seen := map[time.Time]bool{}
 	for i := range rs {
 		at := rs[i].Timestamp
-		if last.has(at) {
+		if last.contains(at) {
 			continue
 		}
 		if n, found := find(known, at); found {
@@ -126,16 +124,16 @@ func (p *partitions) missing(rs []Reading) []time.Time {
 	return list
 }
 
-// forget makes the next ensure look again.
+// forget makes the next use list the partitions again.
 func (p *partitions) forget() { p.known.Store(nil) }
 
-// attach makes the partitions of these instants that are not there, and remembers and returns all
-// there are.
+// attach creates the missing partitions of instants, and stores and returns all partitions.
 func (p *partitions) attach(
 	ctx context.Context, db *sqlx.DB, instants []time.Time,
 ) (known []partition, err error) {
 	err = inTx(ctx, db, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, partitionLock); err != nil {
+		const lock = `SELECT pg_advisory_xact_lock($1)`
+		if _, err := tx.ExecContext(ctx, lock, partitionLock); err != nil {
 			return err
 		}
 		if known, err = listPartitions(ctx, tx); err != nil {
@@ -150,15 +148,11 @@ func (p *partitions) attach(
 			if found {
 				continue
 			}
-			made := gap(known, at, sizes.at(at))
-			q := fmt.Sprintf(`
-				CREATE TABLE IF NOT EXISTS %[1]s (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-				ALTER TABLE sensor_data ATTACH PARTITION %[1]s FOR VALUES FROM ('%[2]s') TO ('%[3]s')`,
-				made.Name, made.Start.Format(time.RFC3339), made.End.Format(time.RFC3339))
-			if _, err := tx.ExecContext(ctx, q); err != nil {
+			created := newPartition(known, at, sizes.at(at))
+			if _, err := tx.ExecContext(ctx, render(attachTemplate, created)); err != nil {
 				return err
 			}
-			known = slices.Insert(known, n, made)
+			known = slices.Insert(known, n, created)
 		}
 		return nil
 	})
@@ -168,13 +162,30 @@ func (p *partitions) attach(
 	return known, err
 }
 
+var attachTemplate = parseSQL(`
+		CREATE TABLE IF NOT EXISTS {{.Name}} (
+			LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+		ALTER TABLE sensor_data
+			ATTACH PARTITION {{.Name}} FOR VALUES FROM ('{{.From}}') TO ('{{.To}}')`)
+
+// From returns the first instant of p, as SQL writes it.
+func (p partition) From() string { return p.Start.Format(time.RFC3339) }
+
+// To returns the end of p, as SQL writes it.
+func (p partition) To() string { return p.End.Format(time.RFC3339) }
+
 // listPartitions returns all partitions in order of time.
 func listPartitions(ctx context.Context, q sqlx.QueryerContext) ([]partition, error) {
 	const list = `
-		SELECT i.inhrelid::regclass::text AS name, b.bounds[1]::timestamptz AS start_at, b.bounds[2]::timestamptz AS end_at
+		SELECT
+			i.inhrelid::regclass::text AS name,
+			b.bounds[1]::timestamptz AS start_at,
+			b.bounds[2]::timestamptz AS end_at
 		FROM pg_inherits i
 		JOIN pg_class c ON c.oid = i.inhrelid
-		CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+		CROSS JOIN regexp_match(
+			pg_get_expr(c.relpartbound, 0),
+			'FROM \(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
 		WHERE i.inhparent = 'sensor_data'::regclass AND b.bounds IS NOT NULL
 		ORDER BY start_at`
 	var all []partition
@@ -182,12 +193,12 @@ func listPartitions(ctx context.Context, q sqlx.QueryerContext) ([]partition, er
 	return all, err
 }
 
-// find returns where in list, which is in order of time, the partition of an instant is or would
-// be.
+// find returns the index in list, which is in order of time, at which the partition of an instant
+// is or would be.
 func find(list []partition, at time.Time) (int, bool) {
 	return slices.BinarySearchFunc(list, at, func(p partition, at time.Time) int {
 		switch {
-		case p.has(at):
+		case p.contains(at):
 			return 0
 		case p.Start.After(at):
 			return 1
@@ -196,9 +207,9 @@ func find(list []partition, at time.Time) (int, bool) {
 	})
 }
 
-// gap is the partition of a size to make for an instant that none of known has: it ends where a
-// neighbour begins.
-func gap(known []partition, at time.Time, size string) partition {
+// newPartition returns the partition of a size to create for an instant that no known one contains:
+// it is cut where its neighbors begin and end.
+func newPartition(known []partition, at time.Time, size string) partition {
 	start, end := slot(size, at)
 	n, _ := find(known, at)
 	if n > 0 {
@@ -210,7 +221,7 @@ func gap(known []partition, at time.Time, size string) partition {
 	return partition{partitionName(start.UTC(), end.UTC()), start.UTC(), end.UTC()}
 }
 
-// partitionName is a name that only this stretch of time has.
+// partitionName returns a name that is unique to [start, end).
 func partitionName(start, end time.Time) string {
 	const days, hours = "20060102", "2006010215"
 	switch {

@@ -150,8 +150,8 @@ var countWithoutRollupSQL = `
 				LIMIT $4) r) d
 		WHERE u.begin < u.until`
 
-// uncoveredBy returns a CTE: the time in [start, end) that the rollups in hours do not cover, of each
-// of sensors, a relation of ids.
+// uncoveredBy returns a CTE: the time in [start, end) that the rollups in hours do not cover, of
+// each of sensors, a relation of ids.
 func uncoveredBy(sensors, start, end string) string {
 	return `
 		uncovered AS (

@@ -10,10 +10,10 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Quality says how far a value can be trusted, as in OPC UA.
+// Quality states how far a value can be trusted, as in OPC UA.
 type Quality int16
 
-// The qualities, as they stand in the database.
+// The qualities, as the database stores them.
 const (
 	Good Quality = iota
 	Uncertain
@@ -22,7 +22,7 @@ const (
 
 var qualities = [...]string{Good: "good", Uncertain: "uncertain", Bad: "bad"}
 
-// String is the quality as the contract has it.
+// String returns the quality as the contract names it.
 func (q Quality) String() string {
 	if q < Good || q > Bad {
 		return fmt.Sprintf("quality(%d)", int16(q))
@@ -30,7 +30,7 @@ func (q Quality) String() string {
 	return qualities[q]
 }
 
-// ParseQuality is the reverse of String.
+// ParseQuality returns the quality of a name.
 func ParseQuality(name string) (Quality, bool) {
 	for q, n := range qualities {
 		if n == name {
@@ -40,24 +40,24 @@ func ParseQuality(name string) (Quality, bool) {
 	return 0, false
 }
 
-// Reading is one measured value.
+// Reading is a value of a sensor at an instant, with its quality.
 type Reading struct {
 	SensorID   int64
-	SensorType string    // known on the way in
-	GatewayID  int64     // known on the way in and in latest readings; not stored with each reading
-	Timestamp  time.Time // the device's clock, UTC, whole microseconds
-	Received   time.Time // our clock; kept for the latest reading only, zero where it is not known
-	Value      float64   // in the sensor's unit; NaN when the device had none
-	StatusCode uint32    // OPC UA; 0 when none was given
+	SensorType string    // set by ingest only
+	GatewayID  int64     // set by ingest and in latest readings; not stored with each reading
+	Timestamp  time.Time // by the gateway's clock, UTC, whole microseconds
+	Received   time.Time // by the server's clock; stored for the latest reading only, else zero
+	Value      float64   // in the sensor's unit; NaN: none
+	StatusCode uint32    // OPC UA; 0: none
 	Quality    Quality
 }
 
-// EffectiveTime is the earlier of the timestamp and the receipt: a device's clock that runs ahead
-// does not make what follows late.
-func (r *Reading) EffectiveTime() time.Time { return earlier(r.Timestamp, r.receipt()) }
+// EffectiveTime returns the earlier of the timestamp and the received time: readings that follow
+// one of a clock that ran ahead are not late.
+func (r *Reading) EffectiveTime() time.Time { return earlier(r.Timestamp, r.receivedTime()) }
 
-// receipt is when the reading was received, as far as that is known.
-func (r *Reading) receipt() time.Time {
+// receivedTime returns when the reading was received or, where that is unknown, its timestamp.
+func (r *Reading) receivedTime() time.Time {
 	if r.Received.IsZero() {
 		return r.Timestamp
 	}
@@ -69,12 +69,12 @@ type ReadingsQuery struct {
 	Sensors    []int64
 	Start, End *time.Time // [Start, End); nil is open
 	Quality    *Quality
-	Ascending  bool    // oldest first; else newest first. Equal times are in order of sensor
-	After      *Cursor // go on behind this reading
+	Ascending  bool    // oldest first; else newest first. Equal timestamps are in order of sensor
+	After      *Cursor // continue after this reading
 	Limit      int
 }
 
-// Cursor is the place of a reading in the order of a ReadingsQuery.
+// Cursor is the position of a reading in the order of a ReadingsQuery.
 type Cursor struct {
 	Timestamp time.Time
 	SensorID  int64
@@ -82,48 +82,59 @@ type Cursor struct {
 
 // Readings returns at most q.Limit readings; never nil.
 func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error) {
-	// A sensor's part begins behind the cursor: at its very instant only for sensors that come
-	// later in the order.
-	const descending = `
+	// Each sensor goes on after the cursor's timestamp; a sensor that comes later in the order than
+	// the cursor's also at its timestamp.
+	const newest = `
 		SELECT d.sensor_id, d.timestamp, d.value, d.status_code, d.quality
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
 			SELECT sensor_id, timestamp, value, status_code, quality
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3
-				AND timestamp < coalesce($5::timestamptz + (CASE WHEN i.id > $6 THEN 1 ELSE 0 END) * interval '1 microsecond', 'infinity')
+			WHERE sensor_id = i.id
+				AND timestamp >= $2
+				AND timestamp < $3
+				AND timestamp < coalesce(
+					$5::timestamptz
+						+ (CASE WHEN i.id > $6 THEN 1 ELSE 0 END) * interval '1 microsecond',
+					'infinity')
 				AND ($4::smallint IS NULL OR quality = $4)
 			ORDER BY timestamp DESC
 			LIMIT $7) d
 		ORDER BY d.timestamp DESC, d.sensor_id
 		LIMIT $7`
-	const ascending = `
+	const oldest = `
 		SELECT d.sensor_id, d.timestamp, d.value, d.status_code, d.quality
 		FROM unnest($1::int[]) AS i (id)
 		CROSS JOIN LATERAL (
 			SELECT sensor_id, timestamp, value, status_code, quality
 			FROM sensor_data
-			WHERE sensor_id = i.id AND timestamp >= $2 AND timestamp < $3
-				AND timestamp >= coalesce($5::timestamptz + (CASE WHEN i.id > $6 THEN 0 ELSE 1 END) * interval '1 microsecond', '-infinity')
+			WHERE sensor_id = i.id
+				AND timestamp >= $2
+				AND timestamp < $3
+				AND timestamp >= coalesce(
+					$5::timestamptz
+						+ (CASE WHEN i.id > $6 THEN 0 ELSE 1 END) * interval '1 microsecond',
+					'-infinity')
 				AND ($4::smallint IS NULL OR quality = $4)
 			ORDER BY timestamp
 			LIMIT $7) d
 		ORDER BY d.timestamp, d.sensor_id
 		LIMIT $7`
-	query, o := descending, newestFirst
+	query, o := newest, newestFirst
 	if q.Ascending {
-		query, o = ascending, oldestFirst
+		query, o = oldest, oldestFirst
 	}
 	start, end := q.Start, q.End
 	var after *time.Time
 	var afterSensor int64
 	if q.After != nil {
 		after, afterSensor = &q.After.Timestamp, q.After.SensorID
-		if behind := after.Add(time.Microsecond); q.Ascending &&
-			(start == nil || start.Before(*after)) {
+		next := after.Add(time.Microsecond)
+		switch {
+		case q.Ascending && (start == nil || start.Before(*after)):
 			start = after
-		} else if !q.Ascending && (end == nil || behind.Before(*end)) {
-			end = &behind
+		case !q.Ascending && (end == nil || next.Before(*end)):
+			end = &next
 		}
 	}
 	spans, err := s.spansOf(ctx, q.Sensors, start, end, o)
@@ -148,12 +159,12 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 	return found, nil
 }
 
-// LatestQuery selects sensors; nil and empty take all.
+// LatestQuery selects sensors; nil and empty select all.
 type LatestQuery struct {
 	Sensors   []int64
 	GatewayID *int64
 	Type      *string
-	IsSystem  *bool // whether the sensor's gateway is the server's own
+	IsSystem  *bool // whether the sensor is a system sensor
 	After     int64 // sensors with an id above
 	Limit     int
 }
@@ -161,7 +172,8 @@ type LatestQuery struct {
 // Latest returns the newest reading of each sensor that has one, in order of sensor; never nil.
 func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 	const query = `
-		SELECT l.sensor_id, l.timestamp, l.value, l.status_code, l.quality, s.gateway_id, l.received_at
+		SELECT
+			l.sensor_id, l.timestamp, l.value, l.status_code, l.quality, s.gateway_id, l.received_at
 		FROM latest l
 		JOIN sensors s ON s.id = l.sensor_id
 		WHERE ($1::int[] IS NULL OR s.id = ANY ($1))
@@ -185,7 +197,7 @@ func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 	return rs, explain("latest", err)
 }
 
-// scanReadings reads sensor_id, timestamp, value, status_code, quality and what more names, and
+// scanReadings scans sensor_id, timestamp, value, status_code, quality and what more returns, and
 // closes rows.
 func scanReadings(rows *sqlx.Rows, more func(*Reading) []any) ([]Reading, error) {
 	defer rows.Close()
@@ -208,6 +220,7 @@ func scanReadings(rows *sqlx.Rows, more func(*Reading) []any) ([]Reading, error)
 	return rs, rows.Err()
 }
 
+// unique returns ids in order, each once.
 func unique(ids []int64) []int64 {
 	seen := make(map[int64]bool, len(ids))
 	out := make([]int64, 0, len(ids))

@@ -2,7 +2,7 @@ package store
 
 import "context"
 
-// SensorSummary is how people know a sensor.
+// SensorSummary identifies a sensor to people.
 type SensorSummary struct {
 	GatewayKey string `db:"gateway_key"`
 	Key        string `db:"key"`

@@ -82,10 +82,10 @@ func (c Config) Validate() error {
 			fmt.Errorf("OEI_STORE_PARTITION: %q is not known; use auto, hour, day, week or month",
 				c.Partition))
 	}
-	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > longestRetention) {
+	if c.Retention != 0 && (c.Retention < time.Hour || c.Retention > maxRetention) {
 		errs = append(errs,
 			fmt.Errorf("OEI_STORE_RETENTION: %v is out of range; use 1h to %v, or 0s for ever",
-				c.Retention, longestRetention))
+				c.Retention, maxRetention))
 	}
 	if c.AlarmsPerSensor < 1 || c.AlarmsPerSensor > maxAlarmsPerSensor {
 		errs = append(errs,
@@ -146,7 +146,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		reindexLockTimeout: reindexLockTimeout,
 	}
 	s.partitions.size, s.partitions.retention = cfg.Partition, cfg.Retention
-	s.partitions.full = fullPartition
+	s.partitions.maxBytes = maxPartitionBytes
 	s.alarmsPerSensor, s.evaluationLimit = cfg.AlarmsPerSensor, cfg.EvaluationTimeout
 	s.states.bySensor = map[int64]*cachedSensor{}
 	if err := s.checkServer(ctx); err != nil {

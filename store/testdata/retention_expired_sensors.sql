@@ -1,0 +1,10 @@
+SELECT s.id
+FROM sensors s
+CROSS JOIN LATERAL (
+		SELECT
+		FROM sensor_data_20260301 d
+		WHERE d.sensor_id = s.id AND d.timestamp >= $3 AND d.timestamp < $1
+		LIMIT 1) d
+WHERE NOT (coalesce(s.retention_days * 86400000000000, 2592000000000000) = 0
+		OR $1::timestamptz > $2::timestamptz - make_interval(secs => coalesce(s.retention_days * 86400000000000, 2592000000000000) / 1e9))
+ORDER BY s.id
