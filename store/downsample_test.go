@@ -11,9 +11,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestShapeShowsTheSeries picks points of a noisy wave with a few spikes and compares them with all
-// that was stored.
-func TestShapeShowsTheSeries(t *testing.T) {
+// TestDownsample_ChoosesReadingsThatWereStored downsamples a noisy wave with a few spikes and
+// compares the result with all that was stored.
+func TestDownsample_ChoosesReadingsThatWereStored(t *testing.T) {
 	s := open(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var stored []store.Reading
@@ -81,41 +81,9 @@ func TestShapeShowsTheSeries(t *testing.T) {
 	}
 }
 
-func TestShapeKeepsBothExtremesOfEachStretch(t *testing.T) {
-	s := open(t)
-	rnd := rand.New(rand.NewPCG(3, 4))
-	var stored []store.Reading
-	for i := range 1000 {
-		stored = append(stored, reading(1, i, rnd.NormFloat64()))
-	}
-	write(t, s, stored...)
-	end := noon.Add(1000 * time.Minute)
-	got, _, err := s.Downsample(t.Context(),
-		series.DownsampleQuery{
-			Sensors: []int64{1},
-			Start:   noon,
-			End:     end,
-			Method:  series.MinMax,
-			Points:  22,
-		})
-	ok(t, err)
-	for i := range 10 { // 22 points: the first, the last and two of each of ten stretches
-		part := stored[i*100 : (i+1)*100]
-		low := slices.MinFunc(part,
-			func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
-		high := slices.MaxFunc(part,
-			func(a, b store.Reading) int { return int(math.Copysign(1, a.Value-b.Value)) })
-		for _, want := range []store.Reading{low, high} {
-			if !slices.Contains(lines(got[1]), line(want)) {
-				t.Errorf("stretch %d: %s is missing", i, line(want))
-			}
-		}
-	}
-}
-
-// TestShapeOfRollupsIsThatOfTheReadings asks with and without rollups: of hours that are rolled up
-// and not, dense and sparse, with edges anywhere.
-func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
+// TestDownsample_OfRollupsEqualsThatOfReadings asks with and without rollups: of hours that are rolled
+// up and not, dense and sparse, with edges anywhere.
+func TestDownsample_OfRollupsEqualsThatOfReadings(t *testing.T) {
 	s, _ := openRaw(t)
 	store.RollUpAtOnce(s)
 	seed := rand.Uint64()
@@ -172,63 +140,6 @@ func TestShapeOfRollupsIsThatOfTheReadings(t *testing.T) {
 				if g, w := lines(got[id]), lines(want[id]); !slices.Equal(g, w) {
 					t.Fatalf("round %d, sensor %d, %+v by %s: got %d points\n%v\nwant %d\n%v",
 						round, id, q, source, len(g), g, len(w), w)
-				}
-			}
-		}
-	}
-}
-
-// TestLTTBIsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings so
-// few that all of them are looked at.
-func TestLTTBIsThatOfThePaper(t *testing.T) {
-	s := open(t)
-	rnd := rand.New(rand.NewPCG(5, 6))
-	var stored []store.Reading
-	at := noon
-	for range 400 {
-		at = at.Add(time.Duration(1+rnd.IntN(20)) * time.Second)
-		stored = append(stored, store.Reading{SensorID: 1, Timestamp: at, Value: rnd.NormFloat64()})
-	}
-	write(t, s, stored...)
-	for _, n := range []int{100, 101, 250, 399} {
-		got, _, err := s.Downsample(t.Context(),
-			series.DownsampleQuery{
-				Sensors: []int64{1},
-				Start:   noon,
-				End:     at.Add(time.Second),
-				Method:  series.LTTB,
-				Points:  n,
-			})
-		ok(t, err)
-		want := []string{line(stored[0])}
-		a, bound := 0, func(i int) int { return i*(len(stored)-2)/(n-2) + 1 }
-		for i := range n - 2 {
-			begin, end := bound(i), bound(i+1)
-			next := stored[end:min(bound(i+2), len(stored))]
-			var x, y float64
-			for _, r := range next {
-				x, y = x+float64(r.Timestamp.UnixMicro()), y+r.Value
-			}
-			x, y = x/float64(len(next)), y/float64(len(next))
-			most, best := -1.0, 0
-			for j := begin; j < end; j++ {
-				ax, ay := float64(stored[a].Timestamp.UnixMicro()), stored[a].Value
-				area := math.Abs((ax-x)*(stored[j].Value-ay)-(ax-float64(
-					stored[j].Timestamp.UnixMicro(),
-				))*(y-ay)) / 2
-				if area > most {
-					most, best = area, j
-				}
-			}
-			want, a = append(want, line(stored[best])), best
-		}
-		want = append(want, line(stored[len(stored)-1]))
-		if !slices.Equal(lines(got[1]), want) {
-			for i := range want {
-				if i >= len(got[1]) || line(got[1][i]) != want[i] {
-					t.Errorf("%d points: got %d, want %d; at %d want %s", n, len(got[1]), len(want),
-						i, want[i])
-					break
 				}
 			}
 		}
