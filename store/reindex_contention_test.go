@@ -26,7 +26,7 @@ func (c *compaction) halfBuilt(t *testing.T) {
 	t.Helper()
 	const q = `
 		SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1::text::regclass AND NOT i.indisvalid)
-			AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction' AND wait_event_type = 'Lock')`
+			AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex' AND wait_event_type = 'Lock')`
 	comes(t, "a key that is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
 }
 
@@ -37,7 +37,7 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 		"by a stop": func(_ *testing.T, _ *compaction, cancel context.CancelFunc) { cancel() },
 		"by the server": func(t *testing.T, c *compaction, _ context.CancelFunc) {
 			run(t, c.db,
-				`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`)
+				`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex'`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			}
 			comes(t, "the end of the session", func() bool {
 				return scan[int](t, c.db,
-					`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms compaction'`) == 0
+					`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex'`) == 0
 			})
 			if n := scan[int](t, c.db,
 				`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
