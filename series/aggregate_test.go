@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// randomReadings returns n readings of one sensor from start on, of any quality, with long and short
-// times between them.
+// randomReadings returns n readings of one sensor from start on, of any quality, with long and
+// short times between them.
 func randomReadings(rnd *rand.Rand, start time.Time, n int) []Reading {
 	readings := make([]Reading, n)
 	at := InstantOf(start)

@@ -87,8 +87,8 @@ func TestDownsample_ChoosesReadingsInOrder(t *testing.T) {
 	}
 }
 
-// TestLTTB_IsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings so
-// few that all of them are candidates.
+// TestLTTB_IsThatOfThePaper compares with the algorithm as Steinarsson (2013) has it, of readings
+// so few that all of them are candidates.
 func TestLTTB_IsThatOfThePaper(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 6))

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTheSourceIsTheCoarsestThatFits(t *testing.T) {
+func TestHistoryQuery_Source(t *testing.T) {
 	start := instant(t, "2026-03-01T00:30:00Z")
 	tests := map[string]struct {
 		width, zone string

@@ -60,7 +60,7 @@ func interval(t testing.TB, name string) Interval {
 	return i
 }
 
-// boundsOf are those of the buckets of [start, end).
+// boundsOf returns the bounds of the buckets of [start, end).
 func boundsOf(t testing.TB, width string, start, end time.Time, zone *time.Location) []time.Time {
 	t.Helper()
 	bounds, more := interval(t, width).Bounds(start, end, zone, 1<<20)
@@ -78,7 +78,7 @@ func instant(t testing.TB, text string) time.Time {
 	return at.UTC()
 }
 
-func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
+func TestIntervalBounds_FollowTheClock(t *testing.T) {
 	tests := map[string]struct {
 		zone, start, end, interval string
 		hours                      []float64
@@ -204,9 +204,9 @@ func TestDaysAreAsLongAsTheClockMakesThem(t *testing.T) {
 	}
 }
 
-// A day begins when its date does, and ends when the next one's does, whatever the clock does about
-// midnight.
-func TestADayIsWhatHasItsDate(t *testing.T) {
+// TestIntervalBounds_OfDaysFollowTheDate has days that begin and end with their date when the clock
+// is set about midnight.
+func TestIntervalBounds_OfDaysFollowTheDate(t *testing.T) {
 	for _, c := range clockChanges(t) {
 		place := zone(t, c.zone)
 		start, end := instant(t, c.day+"T00:00:00Z").Add(-36*time.Hour), instant(t,
@@ -231,8 +231,9 @@ func TestADayIsWhatHasItsDate(t *testing.T) {
 	}
 }
 
-// Buckets of any width follow each other, and the first has where the range begins.
-func TestBucketsFollowEachOther(t *testing.T) {
+// TestIntervalBounds_AreInOrder has buckets of any width that follow each other; the first contains
+// the beginning of the range.
+func TestIntervalBounds_AreInOrder(t *testing.T) {
 	for _, c := range clockChanges(t) {
 		place := zone(t, c.zone)
 		for _, width := range []string{
@@ -248,7 +249,7 @@ func TestBucketsFollowEachOther(t *testing.T) {
 				}
 				for i := range len(bounds) - 1 {
 					if !bounds[i+1].After(bounds[i]) {
-						t.Errorf("%s in %s: %v comes behind %v", width, c.zone, bounds[i+1],
+						t.Errorf("%s in %s: %v comes after %v", width, c.zone, bounds[i+1],
 							bounds[i])
 					}
 				}
@@ -257,13 +258,14 @@ func TestBucketsFollowEachOther(t *testing.T) {
 	}
 }
 
-// There are no more buckets than asked for, however wide they are and however many they could be.
-func TestIntervalBounds_StopAfterSoManyBuckets(t *testing.T) {
+// TestIntervalBounds_StopAfterMaxBuckets has buckets of any width, of which there could be any
+// number.
+func TestIntervalBounds_StopAfterMaxBuckets(t *testing.T) {
 	start := instant(t, "2026-03-01T00:00:00Z")
 	for name, tt := range map[string]struct {
 		width     string
 		end       time.Time
-		most      int
+		max       int
 		want      int
 		more      bool
 		wantUntil time.Time
@@ -290,7 +292,7 @@ func TestIntervalBounds_StopAfterSoManyBuckets(t *testing.T) {
 			"1mo", start.AddDate(7973, 0, 0), 1 << 20, 95676, false, start.AddDate(7973, 0, 0),
 		},
 	} {
-		bounds, more := interval(t, tt.width).Bounds(start, tt.end, time.UTC, tt.most)
+		bounds, more := interval(t, tt.width).Bounds(start, tt.end, time.UTC, tt.max)
 		if last := bounds[len(bounds)-1]; len(bounds)-1 != tt.want || more != tt.more ||
 			!last.Equal(tt.wantUntil) {
 			t.Errorf("%s: got %d buckets until %v, more %t, want %d until %v, more %t", name,

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// widths are those of all intervals; a month's is that of the longest.
+// widths are the widths of all intervals; of a month the maximum.
 var widths = []struct {
 	name  string
 	width time.Duration
@@ -36,14 +36,14 @@ var widths = []struct {
 	{"1mo", 31 * 24 * time.Hour},
 }
 
-// shift is a moment at which a clock is set.
+// shift is a time at which a clock is set.
 type shift struct {
 	at     time.Time
 	before int // seconds from UTC
 	after  int
 }
 
-// shifts are all of a zone from 1800 to 2045.
+// shifts returns all shifts of a zone from 1800 to 2045.
 func shifts(zone *time.Location) (list []shift) {
 	for at := time.Date(1800, 1, 1, 0, 0, 0, 0, time.UTC).In(zone); at.Year() < 2046; {
 		_, next := at.ZoneBounds()
@@ -64,13 +64,13 @@ func shifts(zone *time.Location) (list []shift) {
 	return list
 }
 
-// shown is what a clock in zone shows at t, as a time of UTC.
+// shown returns what a clock in zone shows at t, as a time of UTC.
 func shown(t time.Time, zone *time.Location) time.Time {
 	_, offset := t.In(zone).Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// label is where the bucket begins in which a clock shows w.
+// label returns the beginning of the bucket in which a clock shows w.
 func label(width string, length time.Duration, w time.Time) time.Time {
 	switch midnight := w.Truncate(24 * time.Hour); width {
 	case "1mo":
@@ -82,10 +82,10 @@ func label(width string, length time.Duration, w time.Time) time.Time {
 	}
 }
 
-// In every zone, about every moment at which its clock is set, buckets follow each other, are as
-// long as their width but for what the clock is set by, and hold what the clock shows in them.
-// Every width is tried once for each time of day and shift there is, and one width at every fourth
-// moment.
+// TestIntervalBounds_OfAllZones checks the buckets about every shift of every zone: they follow
+// each other, are as long as their width except for the shift, and the clock shows their times.
+// Every width is checked once for each combination of time of day and shift, and one width at every
+// fourth shift.
 func TestIntervalBounds_OfAllZones(t *testing.T) {
 	seen, zones, moments := map[string]bool{}, 0, 0
 	isNew := func(of ...any) bool {
@@ -101,7 +101,7 @@ func TestIntervalBounds_OfAllZones(t *testing.T) {
 		if !isNew(list) {
 			continue // another name of the same clock
 		}
-		// nothing happens
+		// a time without a shift
 		list = append(list, shift{time.Date(2040, 12, 31, 12, 0, 0, 0, time.UTC), 0, 0})
 		slices.SortFunc(list, func(a, b shift) int { return a.at.Compare(b.at) })
 		for n, s := range list {
@@ -163,9 +163,9 @@ func checkBounds(
 		}
 	}
 	middle := start.Add(end.Sub(start) / 2)
-	again := boundsOf(t, name, middle, end, zone)
-	if tail := bounds[max(0, len(bounds)-len(again)):]; !slices.EqualFunc(again, tail,
+	tail := boundsOf(t, name, middle, end, zone)
+	if want := bounds[max(0, len(bounds)-len(tail)):]; !slices.EqualFunc(tail, want,
 		time.Time.Equal) {
-		fail("from %v on they are others: %v", middle, again)
+		fail("a range from %v on has other bounds: %v", middle, tail)
 	}
 }

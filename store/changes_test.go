@@ -69,7 +69,7 @@ func rolledUp(t *testing.T, s *store.Store) {
 	}
 }
 
-func TestWhatChangesOfHoursThatAreOver(t *testing.T) {
+func TestChanges_OfHoursThatAreOver(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	g := addGateway(t, s, "g")
@@ -107,7 +107,7 @@ func TestWhatChangesOfHoursThatAreOver(t *testing.T) {
 	w.want("retention that is for ever")
 }
 
-func TestADroppedPartitionChangesAllItsHours(t *testing.T) {
+func TestChanges_OfADroppedPartition(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	s := openWith(t, dsn, func(c *store.Config) { c.Retention = 24 * time.Hour })
 	a := addSensor(t, s, addGateway(t, s, "g").ID, "a").ID
@@ -125,9 +125,9 @@ func TestADroppedPartitionChangesAllItsHours(t *testing.T) {
 	}
 }
 
-// TestATransactionThatEndsLateIsNotMissed has one that begins before many others, and ends behind
-// them.
-func TestATransactionThatEndsLateIsNotMissed(t *testing.T) {
+// TestChanges_OfATransactionThatEndsLate has a transaction that begins before many others and ends
+// after them.
+func TestChanges_OfATransactionThatEndsLate(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
@@ -159,7 +159,7 @@ func mark(t *testing.T, tx *sql.Tx, sensor int64, hour time.Time) {
 	}
 }
 
-func TestChangesGoAfterAWhileAndSaySo(t *testing.T) {
+func TestChanges_AreDeletedAfterAWhile(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
@@ -193,7 +193,7 @@ func TestChangesGoAfterAWhileAndSaySo(t *testing.T) {
 	age(1) // it began behind one that is not over
 	w.look()
 	if w.last.DeletedThrough < before {
-		t.Errorf("one has gone: forgotten up to %d, want at least %d", w.last.DeletedThrough, before)
+		t.Errorf("one was deleted: deleted through %d, want at least %d", w.last.DeletedThrough, before)
 	}
 	w = watchChanges(t, s)
 	w.since, w.seen = w.last.DeletedThrough+1, map[store.Change]bool{}
@@ -203,7 +203,7 @@ func TestChangesGoAfterAWhileAndSaySo(t *testing.T) {
 	age(0)
 }
 
-func TestChangesBeginAnewWhenRollupsWereOff(t *testing.T) {
+func TestChanges_AfterRollupsWereOff(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	on := openAt(t, dsn)
 	if _, err := on.PrepareRollups(t.Context()); err != nil {
@@ -225,11 +225,11 @@ func TestChangesBeginAnewWhenRollupsWereOff(t *testing.T) {
 	since := w.since
 	w.look()
 	if w.last.DeletedThrough < since {
-		t.Errorf("forgotten up to %d, want at least %d", w.last.DeletedThrough, since)
+		t.Errorf("deleted through %d, want at least %d", w.last.DeletedThrough, since)
 	}
 }
 
-func TestChangesAreNoMoreThanAskedFor(t *testing.T) {
+func TestChanges_AreLimited(t *testing.T) {
 	s, _ := openRaw(t)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	rolledUp(t, s)

@@ -81,8 +81,8 @@ func TestDownsample_ChoosesReadingsThatWereStored(t *testing.T) {
 	}
 }
 
-// TestDownsample_OfRollupsEqualsThatOfReadings asks with and without rollups: of hours that are rolled
-// up and not, dense and sparse, with edges anywhere.
+// TestDownsample_OfRollupsEqualsThatOfReadings asks with and without rollups: of hours that are
+// rolled up and not, dense and sparse, with edges anywhere.
 func TestDownsample_OfRollupsEqualsThatOfReadings(t *testing.T) {
 	s, _ := openRaw(t)
 	store.RollUpAtOnce(s)

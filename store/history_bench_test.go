@@ -11,8 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// BenchmarkHistory asks for thirty days of a sensor that reports every second, and for one of them
-// by minutes, of rollups and of the 2.6 million readings themselves.
+// BenchmarkHistory reads thirty days of a sensor with a reading every second, and one day by
+// minute, from rollups and from the 2.6 million readings.
 func BenchmarkHistory(b *testing.B) {
 	dsn := pgtest.DSN(b) + durable
 	db, err := sql.Open("postgres", dsn)

@@ -13,7 +13,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// differs compares two histories of the same question; sums may have been added in another order.
+// differs compares two answers to the same query; sums may have been added in another order.
 func differs(got, want map[int64][]series.Bucket) (series.Bucket, series.Bucket, bool) {
 	same := func(a, b, scale float64) bool {
 		return a == b || math.IsNaN(a) && math.IsNaN(b) ||
@@ -48,9 +48,9 @@ func differs(got, want map[int64][]series.Bucket) (series.Bucket, series.Bucket,
 	return series.Bucket{}, series.Bucket{}, len(got) > len(want)
 }
 
-// A history made of rollups is the one that the readings give: also with hours that are not rolled
-// up yet, late readings, and edges anywhere.
-func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
+// TestHistory_OfRollupsEqualsThatOfReadings also has hours that are not rolled up yet, late
+// readings, and ranges that begin and end anywhere.
+func TestHistory_OfRollupsEqualsThatOfReadings(t *testing.T) {
 	s, _ := openRaw(t)
 	store.RollUpAtOnce(s)
 	seed := uint64(time.Now().UnixNano())
@@ -85,7 +85,7 @@ func TestAHistoryOfRollupsIsThatOfTheReadings(t *testing.T) {
 		switch round % 4 {
 		case 0:
 			drainRollups(t, s)
-		case 2: // some are taken up, and not all of those rolled up
+		case 2: // some marks are taken, and not all of their hours rolled up
 			_, _, err := s.RollUp(t.Context(), 1+rnd.IntN(20))
 			ok(t, err)
 		}
@@ -183,8 +183,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// percentile is what lies at part of values, which are in order, and how far off a sketch with this
-// error may be.
+// percentile returns the value at part of values, which are in order, and how far off a sketch with
+// this error may be.
 func percentile(values []float64, part, sketchError float64) (v, slack float64) {
 	at := part * float64(len(values)-1)
 	low := values[int(at)]
@@ -194,9 +194,9 @@ func percentile(values []float64, part, sketchError float64) (v, slack float64) 
 	return low + between*(high-low), slack + 1e-9*max(math.Abs(low), math.Abs(high))
 }
 
-// The same question has the same answer whether hours are rolled up or not yet: exact or not is a
-// matter of how much is asked about.
-func TestPercentilesAreThoseOfBeforeRollingUp(t *testing.T) {
+// TestHistory_PercentilesAreTheSameBeforeRollUp compares answers before and after hours are rolled
+// up: whether percentiles are exact depends on the query only.
+func TestHistory_PercentilesAreTheSameBeforeRollUp(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID

@@ -31,7 +31,7 @@ func interval(t testing.TB, name string) series.Interval {
 	return i
 }
 
-// boundsOf are those of the buckets of [start, end).
+// boundsOf returns the bounds of the buckets of [start, end).
 func boundsOf(t testing.TB, width string, start, end time.Time, zone *time.Location) []time.Time {
 	t.Helper()
 	bounds, more := interval(t, width).Bounds(start, end, zone, 1<<20)
@@ -49,8 +49,8 @@ func instant(t testing.TB, text string) time.Time {
 	return at.UTC()
 }
 
-// TestBucketsAreThoseOfDateTrunc compares with PostgreSQL's own arithmetic on the raw data.
-func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
+// TestHistory_BucketsEqualDateTrunc compares with PostgreSQL's own arithmetic on the readings.
+func TestHistory_BucketsEqualDateTrunc(t *testing.T) {
 	s, db := openRaw(t)
 	sensor := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
 	start, end := instant(t, "2026-02-20T11:17:31Z"), instant(t, "2026-11-20T03:00:00Z")
@@ -82,8 +82,8 @@ func TestBucketsAreThoseOfDateTrunc(t *testing.T) {
 			"1m": "minute", "1h": "hour", "1d": "day", "1w": "week", "1mo": "month",
 		} {
 			if name == "Australia/Lord_Howe" && width == "1h" {
-				// PostgreSQL has hours there that overlap when the clock goes half an hour; ours
-				// end when it does
+				// the hours of PostgreSQL overlap there when the clock is set by half an hour;
+				// ours end when it is set
 				continue
 			}
 			q := series.HistoryQuery{
@@ -141,8 +141,8 @@ func truncated(
 	return list
 }
 
-// TestHistoryIsWhatTheReadingsAmountTo compares with plain arithmetic over the readings.
-func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
+// TestHistory_EqualsPlainArithmetic compares with loops over the readings.
+func TestHistory_EqualsPlainArithmetic(t *testing.T) {
 	for seed := range uint64(6) {
 		s := open(t)
 		g := addGateway(t, s, "g").ID
@@ -164,7 +164,7 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 				case 2:
 					v.Quality = store.Uncertain
 				}
-				// what comes behind now is held by nothing
+				// no value holds beyond Now
 				if v.Timestamp.Before(noon.Add(2*time.Hour - time.Minute)) {
 					rs = append(rs, v)
 				}
@@ -201,7 +201,7 @@ func TestHistoryIsWhatTheReadingsAmountTo(t *testing.T) {
 	}
 }
 
-// figures is a bucket as a text, to nine digits.
+// figures returns a bucket as text, to nine digits.
 func figures(b series.Bucket) string {
 	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
 		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(),
@@ -216,7 +216,7 @@ func orNaN(percentiles []float64) float64 {
 	return percentiles[0]
 }
 
-// plainly is History by loops over rs, which are of one sensor and in order of time.
+// plainly returns History by loops over rs, the readings of one sensor in order of time.
 func plainly(rs []store.Reading, q series.HistoryQuery) []series.Bucket {
 	var out []series.Bucket
 	limit := q.End
@@ -301,8 +301,8 @@ func plainly(rs []store.Reading, q series.HistoryQuery) []series.Bucket {
 	return out
 }
 
-// TestHistoryLeavesOutWhatCannotBeSquared stores a value whose square float8 has no room for.
-func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
+// TestHistory_IgnoresValuesTooLargeToSquare stores a value whose square float8 cannot hold.
+func TestHistory_IgnoresValuesTooLargeToSquare(t *testing.T) {
 	s := open(t)
 	write(t, s, reading(1, -1, -1e250), reading(1, 0, 1e200), reading(1, 1, 2), reading(1, 2, 4))
 	got, _, err := s.History(t.Context(), series.HistoryQuery{
@@ -323,9 +323,9 @@ func TestHistoryLeavesOutWhatCannotBeSquared(t *testing.T) {
 	}
 }
 
-// Days are those of PostgreSQL, by their date: of a midnight that happens twice it takes the
-// second, from which most of the day's first hour is missing.
-func TestDaysAboutMidnightAreThoseOfPostgres(t *testing.T) {
+// TestHistory_DaysEqualThoseOfPostgres compares days by their date: where midnight happens twice,
+// date_trunc returns the second one, so most of the day's first hour is before it.
+func TestHistory_DaysEqualThoseOfPostgres(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
 	for _, c := range clockChanges(t) {

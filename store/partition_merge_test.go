@@ -18,7 +18,7 @@ import (
 const countPartitions = `SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
 
 // openDaily opens two stores on a database with a reading on each of days before now, a partition
-// each: one that makes partitions of days, and one that chooses.
+// each: one that creates partitions of days, and one that chooses their size.
 func openDaily(
 	t *testing.T, days int,
 ) (daily, chooses *store.Store, db *sql.DB, rs []store.Reading) {
@@ -53,7 +53,8 @@ func mergeAll(t *testing.T, s *store.Store) {
 	t.Helper()
 	for again := true; again; {
 		again = false
-		err := s.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) { again = again || m.InUse })
+		err := s.MergePartitions(t.Context(), time.Now(),
+			func(m store.MergedPartitions) { again = again || m.InUse })
 		if err != nil && !store.Transient(err) {
 			t.Fatal(err)
 		}
@@ -61,9 +62,9 @@ func mergeAll(t *testing.T, s *store.Store) {
 	}
 }
 
-// While partitions are merged by two instances, whose passes are cut off anywhere, readings come
-// into them and go, and those who read see at every moment all that there is.
-func TestMergingChangesNoReading(t *testing.T) {
+// TestMergePartitions_ChangesNoReading has two instances merge, whose passes are interrupted, while
+// readings are written and deleted: a reader sees all readings at every moment.
+func TestMergePartitions_ChangesNoReading(t *testing.T) {
 	daily, chooses, db, rs := openDaily(t, 400)
 	store.RollUpAtOnce(chooses)
 	seed := rand.Uint64()
@@ -91,7 +92,7 @@ func TestMergingChangesNoReading(t *testing.T) {
 				}
 				delete(want, line(late))
 			}
-			// another value, which takes the place of one that was deleted
+			// another value, in place of a deleted one
 			if late.Value++; !want[line(late)] && rnd.IntN(4) == 0 {
 				res, err := daily.Write(t.Context(), []store.Reading{late}, store.SideWrites{})
 				if err != nil {
@@ -145,7 +146,7 @@ func TestMergingChangesNoReading(t *testing.T) {
 	mergeAll(t, chooses)
 	for _, got := range lines(all(t, daily, 1, 2)) {
 		if !want[got] {
-			t.Errorf("%s is there and was not written, or was deleted", got)
+			t.Errorf("%s was found, but was not written or was deleted", got)
 		}
 		delete(want, got)
 	}
@@ -156,7 +157,8 @@ func TestMergingChangesNoReading(t *testing.T) {
 	if n := scan[int](t, db, countPartitions); n > 80 {
 		t.Errorf("%d partitions are left", n)
 	}
-	if n := scan[int](t, db, `SELECT count(*) FROM pg_trigger WHERE tgname = 'note_merge_change'`); n > 0 {
+	const triggers = `SELECT count(*) FROM pg_trigger WHERE tgname = 'note_merge_change'`
+	if n := scan[int](t, db, triggers); n > 0 {
 		t.Errorf("%d triggers are left", n)
 	}
 	drainRollups(t, chooses)
@@ -164,8 +166,9 @@ func TestMergingChangesNoReading(t *testing.T) {
 	ok(t, err)
 }
 
-// A database with thousands of partitions answers, takes readings, and is brought down to few.
-func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
+// TestMergePartitions_OfThousands has a database that answers queries with thousands of partitions,
+// of which few are left.
+func TestMergePartitions_OfThousands(t *testing.T) {
 	_, chooses, db, rs := openDaily(t, 1500)
 	got, err := chooses.Readings(t.Context(),
 		store.ReadingsQuery{Sensors: []int64{1}, Limit: 10_000})
@@ -196,13 +199,13 @@ func TestThousandsOfPartitionsBecomeFew(t *testing.T) {
 	}
 }
 
-// Days of which a month would be too large are merged as far as there is room.
-func TestMerge_FillsPartitionsOfMonthsThatAreTooLarge(t *testing.T) {
+// TestMergePartitions_UpToTheirMaxSize has days of which a month would be too large.
+func TestMergePartitions_UpToTheirMaxSize(t *testing.T) {
 	_, chooses, db, rs := openDaily(t, 120)
-	const most = 256 << 10 // ten of these days
-	store.SetMaxPartitionBytes(chooses, most)
+	const maxBytes = 256 << 10 // ten of these days
+	store.SetMaxPartitionBytes(chooses, maxBytes)
 	err := chooses.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) {
-		if m.Count > 10 || m.Bytes > most {
+		if m.Count > 10 || m.Bytes > maxBytes {
 			t.Errorf("merged %+v", m)
 		}
 	})
@@ -215,10 +218,11 @@ func TestMerge_FillsPartitionsOfMonthsThatAreTooLarge(t *testing.T) {
 	}
 }
 
-// Who chose a size keeps it as long as partitions are few.
-func TestAChosenSizeIsKept(t *testing.T) {
+// TestMergePartitions_KeepsAConfiguredSize has a configured size and few partitions.
+func TestMergePartitions_KeepsAConfiguredSize(t *testing.T) {
 	daily, _, db, _ := openDaily(t, 120)
-	ok(t, daily.MergePartitions(t.Context(), time.Now(), func(m store.MergedPartitions) { t.Errorf("merged %+v", m) }))
+	ok(t, daily.MergePartitions(t.Context(), time.Now(),
+		func(m store.MergedPartitions) { t.Errorf("merged %+v", m) }))
 	if n := scan[int](t, db, countPartitions); n != 120 {
 		t.Errorf("got %d partitions, want 120", n)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
+func TestSpans_CoverTheRangeWithFewPartitionsEach(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
 		var starts []time.Time
@@ -52,9 +52,9 @@ func TestSpansCoverARangeAndAreOfFewPartitions(t *testing.T) {
 	}
 }
 
-// reached is a store of 400 partitions with a day each, all but some of which are locked, so that a
-// statement fails that touches them.
-type reached struct {
+// lockedPartitions is a store with 400 partitions of a day each, most of which are locked, so that
+// a statement that touches them fails.
+type lockedPartitions struct {
 	*store.Store
 	db *sql.DB
 	// a sensor with readings of the last days, and one with readings of the first days only
@@ -62,13 +62,13 @@ type reached struct {
 	first, last  time.Time // days
 }
 
-func newReached(t *testing.T) *reached {
+func newLockedPartitions(t *testing.T) *lockedPartitions {
 	t.Helper()
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	w := &reached{
+	w := &lockedPartitions{
 		db: db,
 		Store: openWith(t, dsn,
 			func(c *store.Config) { c.Partition, c.StatementTimeout = "day", 2*time.Second }),
@@ -102,8 +102,8 @@ func newReached(t *testing.T) *reached {
 	return w
 }
 
-// free locks all partitions but those of [from, to) and two before, until the test ends.
-func (w *reached) free(t *testing.T, from, to time.Time) {
+// lockOutside locks all partitions but those of [from, to) and two before, until the test ends.
+func (w *lockedPartitions) lockOutside(t *testing.T, from, to time.Time) {
 	t.Helper()
 	tx, err := w.db.BeginTx(t.Context(), nil)
 	ok(t, err)
@@ -119,8 +119,8 @@ func (w *reached) free(t *testing.T, from, to time.Time) {
 	ok(t, err)
 }
 
-// statements are all that read or delete readings, of sensor in [start, end).
-func (w *reached) statements(
+// statements returns all that read or delete readings, of sensor in [start, end).
+func (w *lockedPartitions) statements(
 	t *testing.T, sensor int64, start, end time.Time,
 ) map[string]func(context.Context) error {
 	history := func(source series.Source) func(context.Context) error {
@@ -180,7 +180,7 @@ func (w *reached) statements(
 		"history of readings": history(series.Raw),
 		"history of minutes":  history(series.ByMinute),
 		"history of hours":    history(series.ByHour),
-		"shape": func(ctx context.Context) error {
+		"downsample": func(ctx context.Context) error {
 			_, _, err := w.Downsample(ctx,
 				series.DownsampleQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
 			return err
@@ -209,7 +209,7 @@ func (w *reached) statements(
 			}
 			return err
 		},
-		"a deletion that is tried": func(ctx context.Context) error {
+		"a dry run of a deletion": func(ctx context.Context) error {
 			_, err := w.DeleteReadings(ctx, sensor, start, end, true)
 			return err
 		},
@@ -223,10 +223,10 @@ func (w *reached) statements(
 	}
 }
 
-// A statement touches the partitions that it needs and no others, which would cost time and locks:
-// of 400, a day each, most are locked by somebody else meanwhile.
-func TestStatementsTouchTheirPartitionsOnly(t *testing.T) {
-	w := newReached(t)
+// TestStatements_TouchOnlyTheirPartitions locks most of 400 partitions, a day each, in another
+// session: no statement may touch more partitions than it needs, which would cost time and locks.
+func TestStatements_TouchOnlyTheirPartitions(t *testing.T) {
+	w := newLockedPartitions(t)
 	for name, tt := range map[string]struct {
 		sensor     int64
 		start, end time.Time
@@ -236,7 +236,7 @@ func TestStatementsTouchTheirPartitionsOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			statements := w.statements(t, tt.sensor, tt.start, tt.end)
-			w.free(t, tt.start, tt.end.AddDate(0, 0, 1))
+			w.lockOutside(t, tt.start, tt.end.AddDate(0, 0, 1))
 			for what, f := range statements {
 				if err := f(t.Context()); err != nil {
 					t.Errorf("%s: %v", what, err)

@@ -94,7 +94,7 @@ func TestPartitions(t *testing.T) {
 	})
 }
 
-func TestAPartitionIsOfItsSize(t *testing.T) {
+func TestPartitions_HaveTheirSize(t *testing.T) {
 	tests := []struct{ size, at, name, start, end string }{
 		{
 			"day", "2026-03-04T00:30:00+01:00", "sensor_data_20260303", "2026-03-03T00:00:00Z",
@@ -139,9 +139,9 @@ func TestAPartitionIsOfItsSize(t *testing.T) {
 	}
 }
 
-// TestPartitionsOfManySizes changes the size again and again, as one who cannot decide, and has two
-// instances disagree as in a rolling restart.
-func TestPartitionsOfManySizes(t *testing.T) {
+// TestPartitions_OfManySizes changes the size repeatedly, and lets two instances disagree as in a
+// rolling restart.
+func TestPartitions_OfManySizes(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
@@ -212,9 +212,9 @@ func TestPartitionsOfManySizes(t *testing.T) {
 	t.Logf("partitions by their hours: %v", lengths)
 }
 
-// Twenty years of imports in random order, and what comes as it is measured: partitions are coarser
-// with age, and few.
-func TestAutoMakesFewPartitions(t *testing.T) {
+// TestPartitions_AutoMakesFew imports twenty years in random order, and readings as they are
+// measured: partitions are longer with age, and few.
+func TestPartitions_AutoMakesFew(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
@@ -247,14 +247,15 @@ func TestAutoMakesFewPartitions(t *testing.T) {
 	}
 }
 
-// What keeps readings for a short time has short partitions, and others where it has none any more.
-func TestAutoHeedsRetention(t *testing.T) {
+// TestPartitions_AutoHeedsRetention has a short retention: the partitions of readings that it keeps
+// are short, and older ones are not.
+func TestPartitions_AutoHeedsRetention(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	defer db.Close()
 	s := openWith(t, dsn, func(c *store.Config) { c.Partition = "auto" })
-	addKeeper(t, s, addGateway(t, s, "g").ID, "short", ptr(90))
+	addSensorWithRetention(t, s, addGateway(t, s, "g").ID, "short", ptr(90))
 	now := time.Now().UTC()
 	for age, want := range map[int]float64{50: 7, 400: 31, 1500: 366} {
 		at := now.AddDate(0, 0, -age)

@@ -12,9 +12,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestReadingsPages reads a random set page by page, in every way, and compares it with the whole
-// set selected here.
-func TestReadingsPages(t *testing.T) {
+// TestReadings_InPages reads random readings page by page, in every order, and compares them with
+// those selected here.
+func TestReadings_InPages(t *testing.T) {
 	s := open(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -91,7 +91,7 @@ func TestReadingsPages(t *testing.T) {
 	}
 }
 
-func TestReadingsOfNothing(t *testing.T) {
+func TestReadings_OfUnknownSensors(t *testing.T) {
 	s := open(t)
 	for _, q := range []store.ReadingsQuery{
 		{Limit: 5}, {Sensors: []int64{1, 1 << 40, -1}, Limit: 5},
@@ -107,7 +107,7 @@ func TestReadingsOfNothing(t *testing.T) {
 	}
 }
 
-func TestLatestPages(t *testing.T) {
+func TestLatest_InPages(t *testing.T) {
 	s := open(t)
 	var sensors []store.Sensor
 	var rs []store.Reading
@@ -194,7 +194,7 @@ func TestLatestPages(t *testing.T) {
 	}
 }
 
-func TestQualities(t *testing.T) {
+func TestParseQuality(t *testing.T) {
 	for _, q := range []store.Quality{store.Good, store.Uncertain, store.Bad} {
 		if got, ok := store.ParseQuality(q.String()); !ok || got != q {
 			t.Errorf("%v: got %v, %v", q, got, ok)

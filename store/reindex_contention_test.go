@@ -11,8 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// hold begins a transaction that a key that is being built has to wait for.
-func (c *compaction) hold(t *testing.T) (release func()) {
+// hold begins a transaction that a rebuild has to wait for.
+func (c *reindexing) hold(t *testing.T) (release func()) {
 	t.Helper()
 	reader, err := c.db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 	ok(t, err)
@@ -21,27 +21,38 @@ func (c *compaction) hold(t *testing.T) (release func()) {
 	return func() { _ = reader.Rollback() }
 }
 
-// halfBuilt waits until a key is built that waits for hold.
-func (c *compaction) halfBuilt(t *testing.T) {
+// halfBuilt waits until a rebuild waits for hold.
+func (c *reindexing) halfBuilt(t *testing.T) {
 	t.Helper()
 	const q = `
-		SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1::text::regclass AND NOT i.indisvalid)
-			AND EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex' AND wait_event_type = 'Lock')`
-	comes(t, "a key that is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
+		SELECT
+			EXISTS (
+				SELECT
+				FROM pg_index i
+				WHERE i.indrelid = $1::text::regclass AND NOT i.indisvalid)
+			AND EXISTS (
+				SELECT
+				FROM pg_stat_activity
+				WHERE datname = current_database()
+					AND application_name = 'oei-ms reindex'
+					AND wait_event_type = 'Lock')`
+	eventually(t, "a key is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
 }
 
-// A key that was cut off while it was built, by a stop or the server, is dropped by the next pass,
-// which builds it.
-func TestAKeyThatWasCutOff(t *testing.T) {
-	for name, cut := range map[string]func(*testing.T, *compaction, context.CancelFunc){
-		"by a stop": func(_ *testing.T, _ *compaction, cancel context.CancelFunc) { cancel() },
-		"by the server": func(t *testing.T, c *compaction, _ context.CancelFunc) {
-			run(t, c.db,
-				`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex'`)
+// TestReindexClosed_AfterAnInterruption interrupts a rebuild: the next pass drops the half-built
+// key and rebuilds it.
+func TestReindexClosed_AfterAnInterruption(t *testing.T) {
+	for name, cut := range map[string]func(*testing.T, *reindexing, context.CancelFunc){
+		"by a stop": func(_ *testing.T, _ *reindexing, cancel context.CancelFunc) { cancel() },
+		"by the server": func(t *testing.T, c *reindexing, _ context.CancelFunc) {
+			run(t, c.db, `
+				SELECT pg_terminate_backend(pid)
+				FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name = 'oei-ms reindex'`)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCompaction(t, 1)
+			c := newReindexing(t, 1)
 			grown := c.size(t)
 			release := c.hold(t)
 			defer release()
@@ -50,7 +61,7 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() {
 				var err error
-				for now := c.now; err == nil; now = now.Add(2 * time.Hour) { // the first ones look
+				for now := c.now; err == nil; now = now.Add(2 * time.Hour) { // the first passes only record
 					err = c.ReindexClosed(ctx, now, func(d store.Reindexed) { t.Errorf("done: %+v", d) })
 				}
 				ended <- err
@@ -60,13 +71,17 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 			if err := <-ended; err == nil {
 				t.Error("no error")
 			}
-			comes(t, "the end of the session", func() bool {
-				return scan[int](t, c.db,
-					`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms reindex'`) == 0
+			eventually(t, "the session has ended", func() bool {
+				return scan[int](t, c.db, `
+					SELECT count(*)
+					FROM pg_stat_activity
+					WHERE datname = current_database() AND application_name = 'oei-ms reindex'`) == 0
 			})
-			if n := scan[int](t, c.db,
-				`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
-				t.Fatalf("%d keys are half built, want 1: this test tests nothing", n)
+			if n := scan[int](t, c.db, `
+				SELECT count(*)
+				FROM pg_index
+				WHERE indrelid = $1::text::regclass AND NOT indisvalid`, theDay); n != 1 {
+				t.Fatalf("%d keys are half built, want 1: the test would show nothing", n)
 			}
 			c.late(t, 3, 10)
 			release()
@@ -79,20 +94,20 @@ func TestAKeyThatWasCutOff(t *testing.T) {
 				theDay); n != 1 {
 				t.Errorf("keys: got %d, want 1", n)
 			}
-			c.whole(t, comeOver+11)
+			c.checkDay(t, perPartition+11)
 		})
 	}
 }
 
-func TestCompactionGivesWay(t *testing.T) {
-	c := newCompaction(t, 1)
+func TestReindexClosed_GivesWay(t *testing.T) {
+	c := newReindexing(t, 1)
 	store.SetLockTimeout(c.Store, 300*time.Millisecond)
 	inUse := func(who string) {
 		t.Helper()
 		if told := c.until(t, 1); len(told) != 1 || !told[0].InUse {
 			t.Errorf("with %s: told %+v, want it in use", who, told)
 		}
-		c.whole(t, comeOver+1)
+		c.checkDay(t, perPartition+1)
 	}
 	keys := func(want int) {
 		t.Helper()
@@ -105,29 +120,29 @@ func TestCompactionGivesWay(t *testing.T) {
 	release := c.hold(t)
 	defer release()
 	time.Sleep(time.Second)
-	inUse("a reader that was there for long")
+	inUse("an old reader")
 	keys(1) // it did not begin
 	release()
 	release = c.hold(t)
 	// it gives up, and cannot drop what it has built either
-	inUse("a reader that came a moment before")
+	inUse("a recent reader")
 	release()
 	vacuum, err := c.db.BeginTx(t.Context(), nil)
 	ok(t, err)
 	defer vacuum.Rollback()
 	_, err = vacuum.ExecContext(t.Context(), `LOCK TABLE `+theDay+` IN SHARE UPDATE EXCLUSIVE MODE`)
 	ok(t, err)
-	inUse("somebody who has the partition")
+	inUse("a lock on the partition")
 	ok(t, vacuum.Rollback())
 	if told := c.until(t, 1); len(told) != 1 || told[0].InUse {
-		t.Errorf("when all had gone: told %+v", told)
+		t.Errorf("when all had ended: told %+v", told)
 	}
 	keys(1)
 }
 
-// What retention drops is no harm to a key that is being built, and the other way round.
-func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
-	c := newCompaction(t, 2)
+// TestReindexClosed_WhileRetentionDrops drops partitions while their keys are rebuilt.
+func TestReindexClosed_WhileRetentionDrops(t *testing.T) {
+	c := newReindexing(t, 2)
 	const other = "sensor_data_20260305"
 	told := c.until(t, 2)
 	if len(told) != 2 {
@@ -136,13 +151,13 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 	run(t, c.db, `UPDATE compactions SET key_bytes = NULL`)
 	c.pass(t, func(d store.Reindexed) {
 		if d.Partition != theDay {
-			t.Errorf("told %+v of a partition that has gone", d)
+			t.Errorf("told %+v of a dropped partition", d)
 		}
 		run(t, c.db, `DROP TABLE `+other)
 	})
 	c.pass(t, func(d store.Reindexed) { t.Errorf("told %+v", d) })
 	if got := scan[string](t, c.db, `SELECT string_agg(partition, ' ') FROM compactions`); got != theDay {
-		t.Errorf("remembered: got %s, want %s", got, theDay)
+		t.Errorf("recorded: got %s, want %s", got, theDay)
 	}
 
 	run(t, c.db, `UPDATE compactions SET key_bytes = NULL`)
@@ -167,13 +182,13 @@ func TestPartitionsAreDroppedWhileTheyAreCompacted(t *testing.T) {
 	if !went || !waited {
 		t.Errorf("waited %t, went %t, want both", waited, went)
 	}
-	write(t, c.Store, store.Reading{SensorID: c.ids[0], Timestamp: noon}) // and may come again
+	write(t, c.Store, store.Reading{SensorID: c.ids[0], Timestamp: noon}) // it may be stored again
 }
 
-// Whatever many store at once while keys are built: each reading is there once, and is told to one
-// of them.
-func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
-	c := newCompaction(t, 1)
+// TestReindexClosed_WhileReadingsAreWritten has several writers of the same readings: each reading
+// is stored once, for one of them.
+func TestReindexClosed_WhileReadingsAreWritten(t *testing.T) {
+	c := newReindexing(t, 1)
 	others := []*store.Store{c.Store, c.other(t).Store, c.other(t).Store}
 	var stored, step atomic.Int64
 	var writers sync.WaitGroup
@@ -183,7 +198,7 @@ func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
 		writers.Go(func() {
 			for ctx.Err() == nil {
 				var rs []store.Reading
-				// the same as some of the others, at about the same moment
+				// the same as other writers at about the same time
 				at := noon.Add(time.Duration(step.Add(1)/3) * 40 * time.Millisecond)
 				for _, id := range c.ids {
 					rs = append(rs,
@@ -213,6 +228,6 @@ func TestReadingsAreStoredOnceWhileKeysAreBuilt(t *testing.T) {
 	}
 	stop()
 	writers.Wait()
-	c.whole(t, comeOver+1+int(stored.Load()))
+	c.checkDay(t, perPartition+1+int(stored.Load()))
 	t.Logf("%d readings were stored and %d offered meanwhile", stored.Load(), 50*step.Load())
 }

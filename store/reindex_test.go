@@ -11,9 +11,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// compaction is a store with partitions that are over, in which readings of 50 sensors came in
+// reindexing is a store with closed partitions, to which readings of 50 sensors were written in
 // order of time.
-type compaction struct {
+type reindexing struct {
 	*store.Store
 	db  *sql.DB
 	ids []int64
@@ -21,16 +21,16 @@ type compaction struct {
 }
 
 const (
-	comeOver = 24_000 // readings in each partition
-	theDay   = "sensor_data_20260304"
-	theKey   = theDay + "_pkey"
+	perPartition = 24_000 // readings
+	theDay       = "sensor_data_20260304"
+	theKey       = theDay + "_pkey"
 )
 
-// newCompaction fills the days partitions from noon's on.
-func newCompaction(t *testing.T, days int) *compaction {
+// newReindexing fills the given number of partitions, of noon's day and the following ones.
+func newReindexing(t *testing.T, days int) *reindexing {
 	t.Helper()
 	s, db := openRaw(t)
-	c := &compaction{Store: s, db: db, now: noon.AddDate(0, 0, days+1)}
+	c := &reindexing{Store: s, db: db, now: noon.AddDate(0, 0, days+1)}
 	g := addGateway(t, s, "g").ID
 	for i := range 50 {
 		c.ids = append(c.ids, addSensor(t, s, g, fmt.Sprint(i)).ID)
@@ -45,71 +45,61 @@ func newCompaction(t *testing.T, days int) *compaction {
 			INSERT INTO sensor_data (timestamp, sensor_id, value, quality)
 			SELECT $1::timestamptz + n / 50 * interval '100 s', $2::int + n % 50, n, 0
 			FROM generate_series(0, $3::int - 1) n
-			ORDER BY n`, begin, c.ids[0], comeOver)
+			ORDER BY n`, begin, c.ids[0], perPartition)
 	}
-	other.end(t, c, days*(comeOver+1))
+	other.end(t, c, days*(perPartition+1))
 	return c
 }
 
-// other is an instance whose connections are not those of c, which PostgreSQL has counted all of
-// once it ends.
-func (c *compaction) other(t *testing.T) *compaction {
+// other returns an instance with connections of its own: PostgreSQL counts what they wrote when
+// they end.
+func (c *reindexing) other(t *testing.T) *reindexing {
 	t.Helper()
 	dsn := scan[string](t, c.db,
 		`SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	return &compaction{Store: openAt(t, dsn), db: db}
+	return &reindexing{Store: openAt(t, dsn), db: db}
 }
 
-// end waits until n readings are counted.
-func (c *compaction) end(t *testing.T, rest *compaction, n int) {
+// end closes c and waits until PostgreSQL has counted n readings.
+func (c *reindexing) end(t *testing.T, rest *reindexing, n int) {
 	t.Helper()
 	ok(t, c.Close())
 	ok(t, c.db.Close())
 	const q = `SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
-	comes(t, "a count of all readings", func() bool { return scan[int](t, rest.db, q) >= n })
+	eventually(t, "all readings are counted", func() bool { return scan[int](t, rest.db, q) >= n })
 }
 
-// comes waits until what is to come has.
-func comes(t *testing.T, what string, come func() bool) {
-	t.Helper()
-	for patience := time.Now().Add(time.Minute); !come(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(patience) {
-			t.Fatalf("%s does not come", what)
-		}
-	}
-}
-
-// pass runs one, an hour and more after the one before.
-func (c *compaction) pass(t *testing.T, done func(store.Reindexed)) {
+// pass runs a pass of an hour and a minute after the one before.
+func (c *reindexing) pass(t *testing.T, done func(store.Reindexed)) {
 	t.Helper()
 	c.now = c.now.Add(61 * time.Minute)
 	ok(t, c.ReindexClosed(t.Context(), c.now, done))
 }
 
-// until runs passes until n keys were looked after: PostgreSQL counts what is written with a delay,
-// and then its hour begins anew.
-func (c *compaction) until(t *testing.T, n int) []store.Reindexed {
+// until runs passes until n keys were rebuilt or in use: PostgreSQL counts writes with a delay, and
+// each count delays the rebuild by an hour.
+func (c *reindexing) until(t *testing.T, n int) []store.Reindexed {
 	t.Helper()
 	var told []store.Reindexed
-	for patience := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c.pass(t, func(d store.Reindexed) { told = append(told, d) })
-		if len(told) >= n || time.Now().After(patience) {
+		if len(told) >= n || time.Now().After(deadline) {
 			return told
 		}
 	}
 }
 
-// size is what the key of theDay takes.
-func (c *compaction) size(t *testing.T) int64 {
+// size returns the bytes of the key of theDay.
+func (c *reindexing) size(t *testing.T) int64 {
 	t.Helper()
 	return scan[int64](t, c.db, `SELECT pg_relation_size($1::text::regclass)`, theKey)
 }
 
-// whole fails the test when theDay has not n readings and one key, which finds them.
-func (c *compaction) whole(t *testing.T, n int) {
+// checkDay fails the test unless theDay has n readings and one key, which finds them.
+func (c *reindexing) checkDay(t *testing.T, n int) {
 	t.Helper()
 	if got := scan[int](t, c.db, `SELECT count(*) FROM `+theDay); got != n {
 		t.Errorf("readings: got %d, want %d", got, n)
@@ -120,18 +110,18 @@ func (c *compaction) whole(t *testing.T, n int) {
 	}
 	if got := scan[int](t, c.db,
 		`SELECT count(*) FROM pg_inherits WHERE inhrelid = $1::text::regclass`, theKey); got != 1 {
-		t.Error("the key is no part of that of sensor_data")
+		t.Error("the key is not attached to that of sensor_data")
 	}
 	first := store.Reading{SensorID: c.ids[7], Timestamp: noon.Add(-12 * time.Hour), Value: 7}
 	other := first
 	other.Value = 8
 	if got := write(t, c.Store, first, other); got != "[duplicate conflict]" {
-		t.Errorf("readings that are there: got %s", got)
+		t.Errorf("readings that exist: got %s", got)
 	}
 }
 
-// late writes n readings that come late, all over the day.
-func (c *compaction) late(t *testing.T, seed, n int) {
+// late writes n late readings, spread over the day.
+func (c *reindexing) late(t *testing.T, seed, n int) {
 	t.Helper()
 	var rs []store.Reading
 	for i := range n {
@@ -146,19 +136,19 @@ func (c *compaction) late(t *testing.T, seed, n int) {
 	}
 }
 
-func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
-	c := newCompaction(t, 1)
+func TestReindexClosed_FreesSpace(t *testing.T) {
+	c := newReindexing(t, 1)
 	grown := c.size(t)
 	told := c.until(t, 1)
 	packed := c.size(t)
 	if len(told) != 1 ||
 		told[0] != (store.Reindexed{Partition: theDay, Before: grown, After: packed}) {
-		t.Fatalf("told %+v, want the key of %d bytes to have become one of %d", told, grown, packed)
+		t.Fatalf("told %+v, want a key of %d bytes rebuilt with %d", told, grown, packed)
 	}
-	if each := float64(packed) / comeOver; packed > grown*4/5 || each > 30 {
-		t.Errorf("it took %d bytes and takes %d, %.1f for each reading", grown, packed, each)
+	if each := float64(packed) / perPartition; packed > grown*4/5 || each > 30 {
+		t.Errorf("got %d bytes, %.1f for each reading, of %d before", packed, each, grown)
 	}
-	c.whole(t, comeOver+1)
+	c.checkDay(t, perPartition+1)
 	c.now = c.now.Add(time.Hour)
 	c.pass(t, func(d store.Reindexed) { t.Errorf("once more: %+v", d) })
 
@@ -168,12 +158,12 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	}
 	c.late(t, 2, 2000)
 	if grown = c.size(t); grown < packed*3/2 {
-		t.Fatalf("%d bytes after late readings, %d before: this test tests nothing", grown, packed)
+		t.Fatalf("%d bytes after late readings, %d before: the test would show nothing", grown, packed)
 	}
 	if told = c.until(t, 1); len(told) != 1 || told[0].After > packed*5/4 {
 		t.Errorf("after many late readings: told %+v", told)
 	}
-	c.whole(t, comeOver+1+2020)
+	c.checkDay(t, perPartition+1+2020)
 
 	for _, id := range c.ids[10:] {
 		_, err := c.DeleteReadings(t.Context(), id, noon.AddDate(0, 0, -1), noon.AddDate(0, 0, 1),
@@ -186,21 +176,21 @@ func TestAPartitionThatIsOverTakesLessRoom(t *testing.T) {
 	}
 }
 
-func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
-	c := newCompaction(t, 1)
-	nothing := func(d store.Reindexed) { t.Errorf("compacted %+v", d) }
+func TestReindexClosed_WaitsUntilReadingsStop(t *testing.T) {
+	c := newReindexing(t, 1)
+	nothing := func(d store.Reindexed) { t.Errorf("reindexed %+v", d) }
 	midnight := noon.Add(12 * time.Hour)
 	for _, now := range []time.Time{noon, midnight, midnight.Add(59 * time.Minute)} {
 		ok(t, c.ReindexClosed(t.Context(), now, nothing))
 	}
 	if n := scan[int](t, c.db, `SELECT count(*) FROM compactions`); n != 0 {
-		t.Errorf("%d partitions are looked at that are not over", n)
+		t.Errorf("%d partitions are recorded that are not closed", n)
 	}
 	for i := range 3 {
 		other := c.other(t)
 		write(t, other.Store,
 			store.Reading{SensorID: c.ids[i], Timestamp: noon.Add(time.Microsecond)})
-		other.end(t, c, comeOver+2+i)
+		other.end(t, c, perPartition+2+i)
 		c.pass(t, nothing)
 	}
 	if told := c.until(t, 1); len(told) != 1 {
@@ -208,8 +198,8 @@ func TestAPartitionIsLeftAloneWhileItsReadingsCome(t *testing.T) {
 	}
 }
 
-func TestInstancesCompactEachPartitionOnce(t *testing.T) {
-	c := newCompaction(t, 4)
+func TestReindexClosed_OnSeveralInstances(t *testing.T) {
+	c := newReindexing(t, 4)
 	c.pass(t, func(store.Reindexed) {})
 	c.now = c.now.Add(2 * time.Hour)
 	var mu sync.Mutex
@@ -235,13 +225,13 @@ func TestInstancesCompactEachPartitionOnce(t *testing.T) {
 	}
 	for name, n := range times {
 		if n != 1 {
-			t.Errorf("%s was compacted %d times", name, n)
+			t.Errorf("%s was reindexed %d times", name, n)
 		}
 	}
 }
 
-// A queue that was long once does not stay so on disk.
-func TestAnEmptyQueueTakesLittleRoom(t *testing.T) {
+// TestReindexClosed_ShrinksQueues has a queue that was long once and is nearly empty.
+func TestReindexClosed_ShrinksQueues(t *testing.T) {
 	s, db := openRaw(t)
 	run(t, db,
 		`INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)

@@ -16,8 +16,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// addKeeper adds a sensor that keeps its readings for so many days; nil is the default.
-func addKeeper(t testing.TB, s *store.Store, gateway int64, key string, days *int) store.Sensor {
+// addSensorWithRetention adds a sensor with a retention in days; nil is the default.
+func addSensorWithRetention(t testing.TB, s *store.Store, gateway int64, key string, days *int) store.Sensor {
 	t.Helper()
 	v, err := s.CreateSensor(t.Context(), store.Sensor{
 		GatewayID: gateway,
@@ -32,8 +32,8 @@ func addKeeper(t testing.TB, s *store.Store, gateway int64, key string, days *in
 	return v
 }
 
-// openKeeping opens a store with a default retention.
-func openKeeping(t testing.TB, dsn string, retention time.Duration, size string) *store.Store {
+// openWithRetention opens a store with a default retention.
+func openWithRetention(t testing.TB, dsn string, retention time.Duration, size string) *store.Store {
 	t.Helper()
 	cfg := store.DefaultConfig()
 	cfg.Retention, cfg.Partition = retention, size
@@ -44,10 +44,10 @@ func openKeeping(t testing.TB, dsn string, retention time.Duration, size string)
 	return s
 }
 
-// With writers, two instances that remove what is not kept and roll up the rest, passes that are
-// cut off and connections that are killed anywhere: in the end there is what was stored and is
-// kept, no more, no less, in the readings, the rollups and latest.
-func TestRetentionLeavesWhatIsKept(t *testing.T) {
+// TestEnforceRetention_RemovesExpiredReadingsOnly has writers, two instances that enforce retention
+// and roll up, interrupted passes and killed connections: in the end the readings, rollups and
+// latest are those that were stored and are not expired.
+func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 	for _, size := range []string{"day", "week"} {
 		t.Run(size, func(t *testing.T) {
 			seed := rand.Uint64()
@@ -59,12 +59,12 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 			const byDefault = 4 * 24 * time.Hour
 			now := time.Now().UTC()
 			instances := []*store.Store{
-				openKeeping(t, dsn, byDefault, size), openKeeping(t, dsn, byDefault, size),
+				openWithRetention(t, dsn, byDefault, size), openWithRetention(t, dsn, byDefault, size),
 			}
 			kept := map[int64]time.Duration{} // 0: for ever
 			g := addGateway(t, instances[0], "g").ID
 			for i, days := range []*int{nil, ptr(0), ptr(1), ptr(2), ptr(9), nil} {
-				v := addKeeper(t, instances[0], g, fmt.Sprint(i), days)
+				v := addSensorWithRetention(t, instances[0], g, fmt.Sprint(i), days)
 				kept[v.ID] = byDefault
 				if days != nil {
 					kept[v.ID] = time.Duration(*days) * 24 * time.Hour
@@ -207,11 +207,12 @@ func TestRetentionLeavesWhatIsKept(t *testing.T) {
 	}
 }
 
-// A reader that takes its time holds up the drop, and the drop holds up nobody.
-func TestADropWaitsForReadersAndIngestDoesNot(t *testing.T) {
+// TestEnforceRetention_WaitsForReaders has a slow reader: the drop waits for it, and ingest does
+// not wait for the drop.
+func TestEnforceRetention_WaitsForReaders(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
-	v := addKeeper(t, s, g, "s", ptr(1))
+	v := addSensorWithRetention(t, s, g, "s", ptr(1))
 	old := reading(v.ID, 0, 1)
 	write(t, s, old)
 	reader, err := db.BeginTx(t.Context(), nil)
@@ -243,10 +244,10 @@ func TestADropWaitsForReadersAndIngestDoesNot(t *testing.T) {
 	}
 }
 
-func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
+func TestEnforceRetention_DeletesFromPartitionsThatOthersKeep(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
-	short, long := addKeeper(t, s, g, "short", ptr(1)).ID, addKeeper(t, s, g, "long", nil).ID
+	short, long := addSensorWithRetention(t, s, g, "short", ptr(1)).ID, addSensorWithRetention(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	for i := range 45_000 {
 		rs = append(rs,
@@ -286,24 +287,24 @@ func TestRetentionDeletesSomeAtATimeWhereANeighbourKeepsMore(t *testing.T) {
 	if !last.Dropped {
 		t.Errorf("got %+v, want it dropped", last)
 	}
-	write(t, s, reading(long, 0, 1)) // and may come again
+	write(t, s, reading(long, 0, 1)) // it may be stored again
 }
 
-func TestNothingGoesWhileNobodyWantsItTo(t *testing.T) {
+func TestEnforceRetention_RemovesNothingWithoutRetention(t *testing.T) {
 	s, _ := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
 	ok(t,
 		s.EnforceRetention(t.Context(), noon.AddDate(200, 0, 0),
-			func(r store.RetentionStep) { t.Errorf("gone: %+v", r) }))
+			func(r store.RetentionStep) { t.Errorf("removed: %+v", r) }))
 }
 
-// What Expiring says goes is what Retain removes, in pages of any size.
-func TestExpiringSaysWhatGoes(t *testing.T) {
+// TestPreviewRetention_IsWhatEnforceRetentionRemoves reads previews in pages of any size.
+func TestPreviewRetention_IsWhatEnforceRetentionRemoves(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	g := addGateway(t, s, "g").ID
-	short, long := addKeeper(t, s, g, "short", ptr(1)).ID, addKeeper(t, s, g, "long", ptr(30)).ID
+	short, long := addSensorWithRetention(t, s, g, "short", ptr(1)).ID, addSensorWithRetention(t, s, g, "long", ptr(30)).ID
 	var rs []store.Reading
 	for d := range 6 {
 		for i := range 10 {
@@ -350,13 +351,14 @@ func TestExpiringSaysWhatGoes(t *testing.T) {
 	}
 }
 
-// A partition that is long for a retention, since that was set later, is not waited for.
-func TestALongPartitionKeepsNothingMuchLonger(t *testing.T) {
+// TestEnforceRetention_OfALongPartition shortens a retention after its partition was made: the
+// expired readings are removed before the partition is.
+func TestEnforceRetention_OfALongPartition(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
-	s := openKeeping(t, dsn, 0, "month")
+	s := openWithRetention(t, dsn, 0, "month")
 	g := addGateway(t, s, "g").ID
-	short, middle, long := addKeeper(t, s, g, "short", ptr(3)).ID, addKeeper(t, s, g, "middle",
-		ptr(10)).ID, addKeeper(t, s, g, "long", nil).ID
+	short, middle, long := addSensorWithRetention(t, s, g, "short", ptr(3)).ID, addSensorWithRetention(t, s, g, "middle",
+		ptr(10)).ID, addSensorWithRetention(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	now := time.Date(2026, 3, 25, 12, 0, 0, 0, time.UTC)
 	for day := range 24 {

@@ -32,7 +32,7 @@ type rollup struct {
 	sketch         []byte
 }
 
-// add takes in a reading later than those before: an independent account of what a rollup is.
+// add adds a reading that is later than all before: an independent definition of a rollup.
 func (r *rollup) add(at time.Time, value *float64, quality int) {
 	if r.count++; r.count == 1 {
 		r.beginAt = at
@@ -116,8 +116,8 @@ func percentilesOf(sketch []byte, quantiles, values []float64) ([]float64, float
 	return buckets[1][0].Percentiles, buckets[1][0].PercentileError, nil
 }
 
-// differsBesides compares what only hours have.
-func (r *rollup) differsBesides(o *rollup) string {
+// differsInHour compares the columns that only hours have.
+func (r *rollup) differsInHour(o *rollup) string {
 	if !o.beginAt.Equal(r.beginAt) || !o.endAt.Equal(r.endAt) || o.pause != r.pause {
 		return fmt.Sprintf("from %v to %v, pause %v, want from %v to %v, pause %v", o.beginAt,
 			o.endAt, o.pause, r.beginAt, r.endAt, r.pause)
@@ -244,7 +244,7 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 				}
 				d := w.differs(&got)
 				if d == "" && table == "rollup_1h" {
-					d = w.differsBesides(&got)
+					d = w.differsInHour(&got)
 				}
 				if d != "" {
 					return fmt.Errorf("%s: sensor %d at %v: %s", table, k.sensor, start, d)
@@ -322,9 +322,10 @@ func randomReadings(rnd *rand.Rand, now time.Time) []store.Reading {
 	return rs
 }
 
-// Whatever comes in whatever order, with passes that are cut off anywhere: what is not waiting to
-// be rolled up is equal to what the readings give, at every moment, and in the end nothing waits.
-func TestRollupsEqualTheReadings(t *testing.T) {
+// TestRollUp_EqualsTheReadings writes readings in any order, with interrupted passes: at every
+// moment the rollups of hours that do not wait equal those of the readings, and in the end none
+// waits.
+func TestRollUp_EqualsTheReadings(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
@@ -403,7 +404,7 @@ func TestRollupsEqualTheReadings(t *testing.T) {
 	t.Logf("%d hours compared at the end, %d while it ran", settled, checked)
 }
 
-func TestADenseHourKeepsItsMinutes(t *testing.T) {
+func TestRollUp_KeepsMinutesOfDenseHours(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	hour := time.Now().UTC().Truncate(time.Hour).Add(-5 * time.Hour)

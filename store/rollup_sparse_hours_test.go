@@ -8,9 +8,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// A meter that is read every ten minutes has no rollups, and its histories and costs are those of
-// its readings.
-func TestASlowSensorHasNoRollups(t *testing.T) {
+// TestRollUp_OfASlowSensor has a meter that is read every ten minutes: it has no rollups, and its
+// histories and costs are those of its readings.
+func TestRollUp_OfASlowSensor(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	hour := time.Now().UTC().Truncate(time.Hour)
@@ -58,8 +58,8 @@ func TestASlowSensorHasNoRollups(t *testing.T) {
 	}
 }
 
-// An hour of few readings is read between hours that have rollups.
-func TestASparseHourBetweenOthersIsRead(t *testing.T) {
+// TestHistory_OfASparseHourBetweenRollups has an hour of few readings between hours with rollups.
+func TestHistory_OfASparseHourBetweenRollups(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	start := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -2)
