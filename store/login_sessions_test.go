@@ -53,13 +53,16 @@ func TestRotateRefreshToken_RepeatedWithinGrace(t *testing.T) {
 			store.ErrNotFound, "logout",
 		},
 		"after the user was disabled": {
-			func(t *testing.T, _ string) { run(t, db, `UPDATE users SET is_active = false`) },
+			func(t *testing.T, _ string) {
+				run(t, db, `UPDATE users SET is_active = false`)
+				t.Cleanup(func() { _, _ = db.Exec(`UPDATE users SET is_active = true`) })
+			},
 			store.ErrNotFound, "",
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			run(t, db, `TRUNCATE refresh_tokens; UPDATE users SET is_active = true`)
+			run(t, db, `TRUNCATE refresh_tokens`)
 			id, err := s.CreateLoginSession(t.Context(), ann.ID, "0", time.Hour)
 			ok(t, err)
 			rotate(t, "0", "1", nil)
