@@ -7,6 +7,6 @@ trap 'rm -rf "$before"' EXIT
 cp -R gen "$before/gen"
 ./task gen
 if ! diff -r --brief --exclude=dist --exclude=node_modules "$before/gen" gen; then
-	echo 'gen/ is not what openapi.yaml gives. Run this and commit the result: ./task gen' >&2
+	echo 'gen/ differs from what openapi.yaml generates; run ./task gen and commit the result' >&2
 	exit 1
 fi

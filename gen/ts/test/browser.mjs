@@ -1,4 +1,4 @@
-// A headless Chromium that may speak to one server only, and tells what it tried beside that.
+// A headless Chromium that may connect to one server only, and records other attempts.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -11,8 +11,8 @@ const executablePath = [
 ].find((path) => path && existsSync(path));
 
 /**
- * Opens a browser. `open` makes a page of its own with `faults` in it: requests to other servers, violations of the content
- * security policy, errors of scripts. An answer of the server with an error status is none.
+ * Opens a browser. `open` returns a new page and its `faults`: requests to other servers, violations of the content security
+ * policy, and script errors. An answer with an error status is not a fault.
  */
 export async function startBrowser(origin) {
   if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
@@ -20,7 +20,7 @@ export async function startBrowser(origin) {
     executablePath,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
-      '--disable-features=LocalNetworkAccessChecks'], // a page that a test stands in for has no address, and may not call the server's
+      '--disable-features=LocalNetworkAccessChecks'], // a page served by the test has no address, and could not call the server
   });
   const open = async () => {
     const context = await browser.newContext({ baseURL: origin });

@@ -1,4 +1,4 @@
-// What people see in a browser: the documentation pages, and the client in a page.
+// Tests in a browser: the documentation pages, and the client in a page.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
@@ -20,7 +20,7 @@ after(async () => {
 const methods = ['get', 'put', 'post', 'delete', 'patch'];
 const operations = () => Object.values(contract.paths).flatMap((item) => methods.filter((m) => item[m]).map((m) => item[m]));
 
-test('/docs shows every operation, logs in and tries one out, with nothing from elsewhere', async () => {
+test('/docs shows every operation, logs in and tries one out, without other servers', async () => {
   const { page, faults } = await browser.open();
   await page.goto('/docs');
   await page.locator('.opblock').first().waitFor();
@@ -49,7 +49,7 @@ test('/docs shows every operation, logs in and tries one out, with nothing from 
   assert.deepEqual(faults, []);
 });
 
-test('/redoc shows the contract, with nothing from elsewhere', async () => {
+test('/redoc shows the contract, without other servers', async () => {
   const { page, faults } = await browser.open();
   await page.goto('/redoc');
   await page.getByRole('heading', { name: contract.info.title }).first().waitFor();
@@ -63,7 +63,7 @@ test('/redoc shows the contract, with nothing from elsewhere', async () => {
   assert.deepEqual(faults, []);
 });
 
-test('a page logs in, subscribes, and sees a reading', async () => {
+test('a page logs in, subscribes, and receives a reading', async () => {
   await logIn(server.origin);
   const gateway = (await createGateway({ body: { key: 'page', name: 'Page' }, throwOnError: true })).data;
   const sensor = (await createSensor({

@@ -1,4 +1,4 @@
-// The published client against the real server: what a UI team does first.
+// Tests of the published client against the real server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
@@ -26,14 +26,14 @@ const problem = (error, status, type) => {
   assert.ok(error.title && error.instance, 'a problem has a title and an instance');
 };
 
-test('the health needs no login and names what it depends on', async () => {
+test('health needs no login and lists the dependencies', async () => {
   const { data } = await getHealth({ auth: undefined, throwOnError: true });
   assert.equal(data.status, 'healthy');
   assert.deepEqual([data.database, data.redis, data.mqtt], ['connected', 'connected', 'connected']);
   assert.ok(data.dependencies.some((d) => d.name === 'database' && d.state === 'up'));
 });
 
-test('me is who logged in', async () => {
+test('the current user is the one who logged in', async () => {
   const { data } = await getCurrentUser({ throwOnError: true });
   assert.equal(data.username, admin.username);
   assert.equal(data.role, 'admin');
@@ -58,7 +58,7 @@ test('readings are written once and read back', async () => {
   assert.deepEqual(latest.map((r) => [r.sensor_id, r.gateway_id, r.value]), [[sensor.id, gateway.id, null]]);
 });
 
-test('a write that is sent again with its key is answered as the first time', async () => {
+test('a repeated write with an idempotency key gets the first answer', async () => {
   const send = (value) => writeReadings({
     headers: { 'Idempotency-Key': 'ts-write-1' }, body: { readings: [{ sensor_id: sensor.id, timestamp: recently('2026-01-02T03:09:00Z'), value }] },
   });
@@ -69,12 +69,12 @@ test('a write that is sent again with its key is answered as the first time', as
   problem((await send(6)).error, 422, '/problems/unprocessable');
 });
 
-test('what was refused is a list to page through', async () => {
+test('rejections are listed in pages', async () => {
   const { data, response } = await listRejections({ query: { gateway_id: gateway.id, reason: 'malformed', count: true }, throwOnError: true });
   assert.deepEqual([data, response.headers.get('X-Total-Count')], [[], '0']);
 });
 
-test('several values of one parameter arrive as several', async () => {
+test('a parameter may have several values', async () => {
   const other = (await createSensor({
     body: { key: 't2', name: 'Other', type: 'temperature', gateway_id: gateway.id }, throwOnError: true,
   })).data;
@@ -103,14 +103,14 @@ test('an error is a problem that names the field', async () => {
   assert.deepEqual(error.errors.map((e) => e.field), ['key']);
 });
 
-test('what is not there, taken, or not allowed has its own status', async () => {
+test('missing, conflicting and unauthenticated requests have statuses of their own', async () => {
   assert.equal((await getGateway({ path: { id: 2_000_000_000 } })).error?.status, 404);
   assert.equal((await createGateway({ body: { key: 'ts-gateway', name: 'Again' } })).error?.status, 409);
   assert.equal((await getCurrentUser({ auth: undefined })).error?.status, 401);
   assert.equal((await login({ body: { username: admin.username, password: 'wrong' } })).error?.status, 401);
 });
 
-test('a change on an old version is refused', async () => {
+test('a change based on an old version is refused', async () => {
   const { response } = await getGateway({ path: { id: gateway.id }, throwOnError: true });
   const etag = response.headers.get('ETag');
   await updateGateway({ path: { id: gateway.id }, headers: { 'If-Match': etag }, body: { location: 'Hall 3' }, throwOnError: true });
@@ -118,7 +118,7 @@ test('a change on an old version is refused', async () => {
   assert.equal(late.error?.status, 412);
 });
 
-test('null clears a limit, absence keeps it', async () => {
+test('null removes a member, absence keeps it', async () => {
   const path = { id: sensor.id };
   await updateSensor({ path, body: { min_value: -40, max_value: 200 }, throwOnError: true });
   const { data } = await updateSensor({ path, body: { max_value: null }, throwOnError: true });
@@ -163,7 +163,7 @@ test('a stored reading arrives on the live socket', async () => {
   }
 });
 
-test('in batches when asked for, and by gateway', async () => {
+test('a gateway topic with batch sends batches', async () => {
   const frames = listen({ url: `${server.origin}/ws`, token: () => tokens.access_token, batch: true });
   try {
     frames.live.subscribe(`gateways/${gateway.id}`);
@@ -176,7 +176,7 @@ test('in batches when asked for, and by gateway', async () => {
   }
 });
 
-test('a ticket opens one socket, and only one', async () => {
+test('a ticket opens exactly one socket', async () => {
   const { data } = await createWebSocketTicket({ throwOnError: true });
   const address = `${server.origin.replace('http', 'ws')}/ws/sensors/${sensor.id}?ticket=${data.ticket}`;
   const opened = () => new Promise((resolve) => {
@@ -188,7 +188,7 @@ test('a ticket opens one socket, and only one', async () => {
   assert.equal(await opened(), false);
 });
 
-test('a socket whose token is no good is closed for good', async () => {
+test('a socket with an invalid token is closed with 4401', async () => {
   const states = [];
   const live = new Live({
     url: `${server.origin}/ws`, token: () => 'no token', onMessage: () => {}, onState: (s) => states.push(s),
@@ -198,7 +198,7 @@ test('a socket whose token is no good is closed for good', async () => {
   assert.equal(states.find((s) => 'code' in s).code, 4401);
 });
 
-test('a gateway goes with its sensors only when that is said', async () => {
+test('a gateway with sensors is deleted only with cascade', async () => {
   assert.equal((await deleteGateway({ path: { id: gateway.id } })).error?.status, 409);
   const dry = (await deleteGateway({ path: { id: gateway.id }, query: { cascade: true, dry_run: true }, throwOnError: true })).data;
   assert.equal(dry.dry_run, true);
@@ -208,14 +208,14 @@ test('a gateway goes with its sensors only when that is said', async () => {
   assert.deepEqual(data, []);
 });
 
-// recently moves a time into this hour, so that it is inside any retention; without one it is now.
+// recently moves a time into the last hour, so that no retention applies to it; without a time it returns now.
 function recently(timestamp) {
   if (!timestamp) return new Date().toISOString();
   const hour = 3_600_000;
   return new Date(Math.floor(Date.now() / hour) * hour - hour + (Date.parse(timestamp) % hour)).toISOString();
 }
 
-// listen opens a live client whose messages can be waited for.
+// listen opens a live client and returns a function that waits for a message.
 function listen(options) {
   const messages = [];
   const live = new Live({ ...options, onMessage: (m) => messages.push(m) });

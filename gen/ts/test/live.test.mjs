@@ -1,4 +1,4 @@
-// The live client against a socket made of nothing, with the clock in hand: when it comes back, when it stays away, what it says.
+// Tests of Live with a fake WebSocket and fake timers: reconnection, subscriptions, alarm positions.
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { Live } from '@oei-ms/client/live';
@@ -11,7 +11,7 @@ class FakeSocket {
     sockets.push(this);
   }
   send(text) { this.sent.push(JSON.parse(text)); }
-  close() { this.hungUp = true; }
+  close() { this.closed = true; }
   receive(message) { this.onmessage({ data: JSON.stringify(message) }); }
   login(expires = Date.now() + 600_000) {
     this.onopen();
@@ -26,7 +26,7 @@ beforeEach(() => {
 });
 afterEach(() => mock.timers.reset());
 
-const settled = () => new Promise(setImmediate); // promises already resolved have run
+const settled = () => new Promise(setImmediate); // lets resolved promises run
 
 async function start(options = {}) {
   const seen = [], states = [];
@@ -48,19 +48,19 @@ async function pass(ms) {
   await settled();
 }
 
-test('logs in, then subscribes to what was asked for meanwhile', async () => {
+test('logs in, then subscribes to the topics added meanwhile', async () => {
   const { live } = await start();
-  live.subscribe('sensors/1', 'gateways/2', 'sensors/1');
+  live.subscribe(['sensors/1', 'gateways/2', 'sensors/1']);
   assert.equal(sockets[0].url, 'wss://oei.example/ws');
   sockets[0].onopen();
   assert.deepEqual(sockets[0].sent, [{ type: 'auth', token: 'token 1' }]);
   sockets[0].login();
   assert.deepEqual(sockets[0].sent.at(-1), { type: 'subscribe', topics: ['sensors/1', 'gateways/2'] });
-  live.unsubscribe('sensors/1', 'sensors/9');
+  live.unsubscribe(['sensors/1', 'sensors/9']);
   assert.deepEqual(sockets[0].sent.at(-1), { type: 'unsubscribe', topics: ['sensors/1'] });
 });
 
-test('comes back after a lost connection with a new token and its topics', async () => {
+test('reconnects with a new token and its topics', async () => {
   const { live, states } = await start();
   live.subscribe('sensors/1');
   sockets[0].login();
@@ -72,7 +72,7 @@ test('comes back after a lost connection with a new token and its topics', async
   assert.deepEqual(sockets[1].sent.map((m) => m.token ?? m.topics[0]), ['token 2', 'sensors/1']);
 });
 
-test('waits longer the more often it fails, within half a minute', async () => {
+test('waits longer after each failure, at most 30 s', async () => {
   const { states } = await start();
   for (let i = 0; i < 12; i++) {
     sockets.at(-1).drop(1006);
@@ -84,7 +84,7 @@ test('waits longer the more often it fails, within half a minute', async () => {
 });
 
 for (const code of [1009, 4400, 4403]) {
-  test(`stays away after ${code}`, async () => {
+  test(`does not reconnect after ${code}`, async () => {
     const { states } = await start();
     sockets[0].login();
     sockets[0].drop(code, 'no');
@@ -94,14 +94,14 @@ for (const code of [1009, 4400, 4403]) {
   });
 }
 
-test('gives the server time after 1013', async () => {
+test('waits at least 5 s after 1013', async () => {
   const { states } = await start();
   sockets[0].login();
   sockets[0].drop(1013);
   assert.ok(states.at(-1).delay >= 5000);
 });
 
-test('logs in anew at the end of a session, and gives up when no token is taken', async () => {
+test('logs in again when the session ends, and stops when three tokens are refused', async () => {
   const { states } = await start();
   sockets[0].login();
   for (let i = 0; i < 3; i++) {
@@ -112,7 +112,7 @@ test('logs in anew at the end of a session, and gives up when no token is taken'
   assert.deepEqual(states.at(-1), { state: 'closed', code: 4401, reason: 'session ended' });
 });
 
-test('keeps trying while there is no token to be had', async () => {
+test('keeps trying while no token is available', async () => {
   const { states } = await start({ token: async () => { throw new Error('network is down'); } });
   for (let i = 0; i < 5; i++) await pass(states.at(-1).delay);
   assert.equal(states.at(-1).state, 'waiting');
@@ -129,17 +129,17 @@ test('renews the login of an open socket before it expires', async () => {
   assert.deepEqual(sockets[0].sent.at(-1), { type: 'auth', token: 'token 2' });
 });
 
-test('takes a connection that has gone silent for lost', async () => {
+test('treats a silent connection as lost', async () => {
   const { states } = await start();
   sockets[0].login();
   await pass(76_000);
   assert.equal(states.at(-1).state, 'waiting');
-  assert.equal(sockets[0].hungUp, true);
+  assert.equal(sockets[0].closed, true);
 });
 
-test('passes messages on in order, but no pings, and forgets topics there are none of', async () => {
+test('passes on messages in order except pings, and drops unknown topics', async () => {
   const { live, seen } = await start();
-  live.subscribe('sensors/1', 'sensors/2');
+  live.subscribe(['sensors/1', 'sensors/2']);
   sockets[0].login();
   sockets[0].receive({ type: 'ping', time: new Date().toISOString() });
   sockets[0].receive({ type: 'error', code: 'unknown_topic', detail: 'no such sensor', topics: ['sensors/2'] });
@@ -151,29 +151,29 @@ test('passes messages on in order, but no pings, and forgets topics there are no
   assert.deepEqual(sockets[1].sent.at(-1).topics, ['sensors/1']);
 });
 
-test('asks for many topics in several messages', async () => {
+test('sends many topics in several messages', async () => {
   const { live } = await start({ batch: true });
   sockets[0].login();
-  live.subscribe(...Array.from({ length: 2500 }, (_, i) => `sensors/${i + 1}`));
+  live.subscribe(Array.from({ length: 2500 }, (_, i) => `sensors/${i + 1}`));
   assert.deepEqual(sockets[0].sent.slice(1).map((m) => [m.topics.length, m.batch]), [[1000, true], [1000, true], [500, true]]);
 });
 
-test('is closed for good by close', async () => {
+test('does not reconnect after close', async () => {
   const { live, states } = await start();
   sockets[0].login();
   live.close();
   live.close();
   await pass(120_000);
   assert.deepEqual(states.map((s) => s.state), ['connecting', 'open', 'closed']);
-  assert.equal(sockets[0].hungUp, true);
+  assert.equal(sockets[0].closed, true);
 });
 
 const event = (offset, epoch = 'e1') => ({ type: 'alarm', epoch, offset, event: { n: offset } });
 const subscribes = (socket) => socket.sent.filter((m) => m.type === 'subscribe');
 
-test('resumes alarms behind the last event, and tells none twice', async () => {
+test('resumes after the last alarm event, and passes on none twice', async () => {
   const { live, seen, states } = await start();
-  live.subscribe('alarms', 'sensors/1');
+  live.subscribe(['alarms', 'sensors/1']);
   sockets[0].login();
   assert.deepEqual(subscribes(sockets[0]), [{ type: 'subscribe', topics: ['alarms', 'sensors/1'] }]);
   sockets[0].receive({ type: 'subscribed', topics: ['alarms', 'sensors/1'], epoch: 'e1', offset: 6 });
@@ -188,26 +188,26 @@ test('resumes alarms behind the last event, and tells none twice', async () => {
   assert.deepEqual(seen.filter((m) => m.type === 'alarm').map((m) => m.offset), [7, 8, 9]);
 });
 
-test('resumes where the last page was', async () => {
+test('resumes at the position of an earlier page', async () => {
   const { live } = await start({ resume: { epoch: 'e1', offset: 41 } });
   live.subscribe('alarms/critical');
   sockets[0].login();
   assert.deepEqual(subscribes(sockets[0])[0].resume, { epoch: 'e1', offset: 41 });
 });
 
-test('begins anew after a resync', async () => {
+test('takes the position of the snapshot after a resync', async () => {
   const { live, seen } = await start({ resume: { epoch: 'e0', offset: 70 } });
   live.subscribe('alarms');
   sockets[0].login();
   sockets[0].receive({ type: 'subscribed', topics: ['alarms'], epoch: 'e1', offset: 5 });
-  sockets[0].receive({ type: 'resync', scope: 'alarms', reason: 'the alarm log is another one now' });
+  sockets[0].receive({ type: 'resync', scope: 'alarms', reason: 'the alarm log has another epoch' });
   sockets[0].receive({ type: 'alarm_snapshot', topics: ['alarms'], epoch: 'e1', offset: 5, alarms: [], more: false });
   assert.deepEqual(live.position, { epoch: 'e1', offset: 5 });
   sockets[0].receive(event(6));
   assert.deepEqual(seen.map((m) => m.type), ['authenticated', 'subscribed', 'resync', 'alarm_snapshot', 'alarm']);
 });
 
-test('forgets the place in the log when alarms are no longer wanted', async () => {
+test('drops the position when it unsubscribes from alarms', async () => {
   const { live } = await start();
   live.subscribe('alarms');
   sockets[0].login();
@@ -216,12 +216,12 @@ test('forgets the place in the log when alarms are no longer wanted', async () =
   assert.equal(live.position, undefined);
 });
 
-test('asks for each topic in its way, again when that changes, and after every reconnection', async () => {
+test('subscribes with the options of each topic, when they change and after every reconnection', async () => {
   const { live, states } = await start();
   sockets[0].login();
-  live.subscribeWith({ policy: 'conflate', interval_ms: 500 }, 'sensors/1', 'sensors/2');
-  live.subscribeWith({ snapshot: true }, 'gateways/1');
-  live.subscribeWith({ snapshot: true }, 'gateways/1', 'sensors/2');
+  live.subscribe(['sensors/1', 'sensors/2'], { policy: 'conflate', interval_ms: 500 });
+  live.subscribe('gateways/1', { snapshot: true });
+  live.subscribe(['gateways/1', 'sensors/2'], { snapshot: true });
   const asked = [
     { type: 'subscribe', policy: 'conflate', interval_ms: 500, topics: ['sensors/1', 'sensors/2'] },
     { type: 'subscribe', snapshot: true, topics: ['gateways/1'] },
@@ -234,9 +234,9 @@ test('asks for each topic in its way, again when that changes, and after every r
   assert.deepEqual(subscribes(sockets[1]), [{ ...asked[0], topics: ['sensors/1'] }, { ...asked[1], topics: ['sensors/2', 'gateways/1'] }]);
 });
 
-test('takes the newest again when readings may have been missed, and passes on what was left out', async () => {
+test('asks for snapshots again after a resync of readings, and passes on lagged', async () => {
   const { live, seen } = await start();
-  live.subscribeWith({ snapshot: true }, 'sensors/1', 'alarms');
+  live.subscribe(['sensors/1', 'alarms'], { snapshot: true });
   live.subscribe('sensors/2');
   sockets[0].login();
   sockets[0].receive({ type: 'lagged', dropped: 12 });
@@ -246,7 +246,7 @@ test('takes the newest again when readings may have been missed, and passes on w
   assert.deepEqual(seen.map((m) => m.type), ['authenticated', 'lagged', 'resync']);
 });
 
-test('comes back at once after alarms came too fast', async () => {
+test('reconnects at once after 4413', async () => {
   const { states } = await start();
   sockets[0].login();
   sockets[0].drop(4413);

@@ -1,4 +1,4 @@
-// What charts and reports ask for, by the published client against the real server.
+// Tests of history, statistics, export and retention with the published client against the real server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
@@ -7,7 +7,7 @@ import {
 } from '@oei-ms/client';
 import { logIn, startServer } from './server.mjs';
 
-// A day that is over, with a reading every minute of two hours but for one pause, and a spike.
+// A past day with a reading in every minute of two hours, except for one gap, and a spike.
 const day = new Date(Math.floor(Date.now() / 86_400_000 - 3) * 86_400_000);
 const at = (minute) => new Date(day.getTime() + minute * 60_000).toISOString();
 const range = { start: at(0), end: at(120) };
@@ -51,7 +51,7 @@ test('history as columns, with empty buckets filled', async () => {
   assert.deepEqual([start.length, count[2], avg[2]], [8, 0, (avg[1] + avg[3]) / 2]);
 });
 
-test('days of a zone are as long as its clock makes them', async () => {
+test('a day on which the clock changes has 23 hours', async () => {
   const { data } = await getHistory({
     query: { sensor_id: [sensor], start: '2026-03-28T23:00:00Z', end: '2026-03-29T22:00:00Z', interval: '1d', timezone: 'Europe/Berlin', fill: 'null' }, throwOnError: true,
   });
@@ -59,7 +59,7 @@ test('days of a zone are as long as its clock makes them', async () => {
   assert.deepEqual([(Date.parse(point.end) - Date.parse(point.start)) / 3_600_000, more, point.avg], [23, undefined, null]);
 });
 
-test('what the limit cuts goes on at next', async () => {
+test('a history cut by limit continues at next', async () => {
   const starts = [];
   for (let start = range.start; start;) {
     const { data } = await getHistory({ query: { sensor_id: [sensor], start, end: range.end, interval: '30m', limit: 3 }, throwOnError: true });
@@ -81,13 +81,13 @@ test('downsampled readings contain the peak', async () => {
   }
 });
 
-test('an answer that the client has is not sent again', async () => {
+test('a matching If-None-Match is answered with 304', async () => {
   const query = { sensor_id: [sensor], ...range, interval: '1h' };
   const tag = (await getHistory({ query, throwOnError: true })).response.headers.get('ETag');
   assert.equal((await getHistory({ query, headers: { 'If-None-Match': tag } })).response.status, 304);
 });
 
-test('what cannot be answered says what would do', async () => {
+test('a refused interval names one that is possible', async () => {
   const { error } = await getHistory({ query: { sensor_id: [sensor], start: '2020-01-01T00:00:00Z', end: range.end, interval: '1s' } });
   assert.equal(error.status, 400);
   assert.equal(error.errors[0].field, 'interval');
@@ -104,7 +104,7 @@ test('statistics of the whole range and of each hour', async () => {
   assert.deepEqual(hourly.series.map((s) => s.intervals.map((i) => i.count)), [[45, 60], [1, 1]]);
 });
 
-test('an export is the readings, and goes on where it was cut', async () => {
+test('an export contains the readings, and continues after a given one', async () => {
   const csv = (await exportReadings({ query: { sensor_id: [sensor, other], ...range, format: 'csv' }, parseAs: 'text', throwOnError: true })).data;
   const lines = csv.trimEnd().split('\n');
   assert.deepEqual([lines.length, lines[0]], [108, 'sensor_id,timestamp,value,quality,status_code']);
@@ -117,7 +117,7 @@ test('an export is the readings, and goes on where it was cut', async () => {
   assert.equal(Buffer.from(parquet).subarray(0, 4).toString(), 'PAR1');
 });
 
-test('what is not kept is said beforehand, refused, and can be deleted at once', async () => {
+test('retention is previewed, old readings are rejected, and readings can be deleted', async () => {
   assert.deepEqual((await previewRetention({ throwOnError: true })).data, []);
   await updateSensor({ path: { id: other }, body: { retention_days: 1 }, throwOnError: true });
   const [goes] = (await previewRetention({ throwOnError: true })).data;

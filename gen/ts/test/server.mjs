@@ -1,4 +1,4 @@
-// Starts the built program as a person would, on ports nobody uses and in a directory that goes away with it.
+// Starts the built program on free ports, with a temporary directory.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -20,7 +20,7 @@ export async function startServer() {
   await chmod(dir, 0o755); // as root the database runs as another user
   const output = [];
   const child = spawn(program, ['serve'], {
-    cwd: dir, // no .env of ours
+    cwd: dir, // without the .env of the repository
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,

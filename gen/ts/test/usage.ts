@@ -1,4 +1,4 @@
-// How a program uses the client, compiled strictly against what is published. Each @ts-expect-error is a mistake the types catch.
+// Compiled strictly against the published types. Each @ts-expect-error is a mistake that the types catch.
 import { client, createClient, createSensor, listReadings, listLatestReadings, login, Quality, writeReadings } from '@oei-ms/client';
 import type { LatestReading, Problem, Sensor } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
@@ -59,6 +59,6 @@ export function watch(): Live {
     },
     onState: (s) => console.log(s.state === 'waiting' ? s.delay : s.state),
   });
-  live.subscribe('sensors/1', 'gateways/1');
+  live.subscribe(['sensors/1', 'gateways/1']);
   return live;
 }

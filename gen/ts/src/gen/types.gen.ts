@@ -7507,52 +7507,6 @@ export type GetNotificationDeliveryResponses = {
 
 export type GetNotificationDeliveryResponse = GetNotificationDeliveryResponses[keyof GetNotificationDeliveryResponses];
 
-export type OpenAlarmWebSocketData = {
-    body?: never;
-    path?: never;
-    query?: never;
-    url: '/ws/alarms';
-};
-
-export type OpenAlarmWebSocketErrors = {
-    /**
-     * The request does not match the contract; `errors` names each fault.
-     */
-    400: Problem;
-    /**
-     * No valid token, or wrong username or password.
-     */
-    401: Problem;
-    /**
-     * The role does not allow it.
-     */
-    403: Problem;
-    /**
-     * This is a WebSocket, and the request does not ask for one; connect with a WebSocket client.
-     *
-     */
-    426: Problem;
-    /**
-     * Over a limit; try again after `Retry-After` seconds.
-     */
-    429: Problem;
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type OpenAlarmWebSocketError = OpenAlarmWebSocketErrors[keyof OpenAlarmWebSocketErrors];
-
-export type OpenAlarmWebSocketResponses = {
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type OpenAlarmWebSocketResponse = OpenAlarmWebSocketResponses[keyof OpenAlarmWebSocketResponses];
-
 export type CreateWebSocketTicketData = {
     body?: never;
     path?: never;
@@ -7741,28 +7695,3 @@ export type GetOpenApiResponses = {
 };
 
 export type GetOpenApiResponse = GetOpenApiResponses[keyof GetOpenApiResponses];
-
-export type GetRootData = {
-    body?: never;
-    path?: never;
-    query?: never;
-    url: '/';
-};
-
-export type GetRootErrors = {
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type GetRootError = GetRootErrors[keyof GetRootErrors];
-
-export type GetRootResponses = {
-    /**
-     * Any other error.
-     */
-    default: Problem;
-};
-
-export type GetRootResponse = GetRootResponses[keyof GetRootResponses];
