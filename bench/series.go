@@ -63,8 +63,12 @@ func series(ctx context.Context, o options) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"queries", b.queries}, {"cache", b.cached}, {"export", b.export},
-		{"expensive", b.expensive}} {
+	}{
+		{"queries", b.queries},
+		{"cache", b.cached},
+		{"export", b.export},
+		{"expensive", b.expensive},
+	} {
 		if o.only == "" || o.only == part.name {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
