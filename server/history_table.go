@@ -49,14 +49,14 @@ func newTable(
 		}
 		return t
 	}
-	var there []bool
+	var isEmpty []bool
 	for n := range len(bounds) - 1 {
 		var b *series.Bucket
 		if len(list) > 0 && list[0].Start.Equal(bounds[n]) {
 			b, list = &list[0], list[1:]
 		}
 		add(bounds[n], bounds[n+1], b)
-		there = append(there, b != nil)
+		isEmpty = append(isEmpty, b == nil)
 	}
 	for c, a := range aggs {
 		if a == api.AggregateCount || a == api.AggregatePercentGood {
@@ -64,39 +64,12 @@ func newTable(
 		}
 		switch fill {
 		case api.HistoryFillPrevious:
-			repeat(t.columns[c], there)
+			series.FillPrevious(t.columns[c], isEmpty)
 		case api.HistoryFillLinear:
-			t.slope(t.columns[c], there)
+			series.FillLinear(t.columns[c], isEmpty, t.starts)
 		}
 	}
 	return t
-}
-
-// repeat sets what is not there to the value before it.
-func repeat(column []float64, there []bool) {
-	for n := 1; n < len(column); n++ {
-		if !there[n] {
-			column[n] = column[n-1]
-		}
-	}
-}
-
-// slope sets what is not there to what lies between its neighbours, by time.
-func (t *table) slope(column []float64, there []bool) {
-	before := -1
-	for n := range column {
-		if !there[n] || math.IsNaN(column[n]) {
-			continue
-		}
-		for m := before + 1; before >= 0 && m < n; m++ {
-			if !there[m] {
-				part := seconds(t.starts[before], t.starts[m]) / seconds(t.starts[before],
-					t.starts[n])
-				column[m] = column[before] + part*(column[n]-column[before])
-			}
-		}
-		before = n
-	}
 }
 
 // seconds are those from one instant to another, also where they are too far apart for a
