@@ -68,6 +68,9 @@ func TestMetrics_TableIsCurrent(t *testing.T) {
 func TestMetrics_MentionedExist(t *testing.T) {
 	metrics := codeMetrics(t)
 	for _, file := range markdownFiles(t) {
+		if filepath.Base(file) == "CHANGELOG.md" { // names metrics of the past
+			continue
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
