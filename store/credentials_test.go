@@ -86,8 +86,8 @@ func TestCredentials(t *testing.T) {
 	if g, g2 := valid("g", three.ID), valid("g2", three.ID); g != "[false]" || g2 != "[true]" {
 		t.Errorf("of a renamed gateway: got %s by its old key, %s by its new one", g, g2)
 	}
-	const clear = `SELECT count(*) FROM gateway_credentials WHERE length(hash) <> 32`
-	if n := scan[int](t, db, clear); n != 0 {
+	const unhashed = `SELECT count(*) FROM gateway_credentials WHERE length(hash) <> 32`
+	if n := scan[int](t, db, unhashed); n != 0 {
 		t.Error("a secret is not stored as its hash")
 	}
 	_, _, _, err = s.AddCredential(t.Context(), 999, "x")
