@@ -54,7 +54,7 @@ func Migrate(ctx context.Context, dsn string) (from, to uint, err error) {
 // MigrateTo takes the schema up or down to version, or to nothing with 0. Going down drops what the
 // later versions created, with its data.
 func MigrateTo(ctx context.Context, dsn string, version uint) error {
-	if err := checkVersion(version); err != nil {
+	if err := CheckSchemaVersion(version); err != nil {
 		return err
 	}
 	m, done, err := migrator(ctx, dsn)
@@ -77,8 +77,8 @@ func MigrateTo(ctx context.Context, dsn string, version uint) error {
 }
 
 // ForceSchemaVersion declares the schema to be at version after it was repaired by hand.
-func ForceSchemaVersion(ctx context.Context, dsn string, version int) error {
-	if err := checkVersion(uint(version)); err != nil {
+func ForceSchemaVersion(ctx context.Context, dsn string, version uint) error {
+	if err := CheckSchemaVersion(version); err != nil {
 		return err
 	}
 	m, done, err := migrator(ctx, dsn)
@@ -86,7 +86,7 @@ func ForceSchemaVersion(ctx context.Context, dsn string, version int) error {
 		return err
 	}
 	defer done()
-	return m.Force(version)
+	return m.Force(int(version))
 }
 
 // SchemaVersion is the schema's version in the database at dsn; 0 when it is empty.
@@ -114,7 +114,8 @@ func schemaVersions() (versions []uint) {
 	return versions
 }
 
-func checkVersion(version uint) error {
+// CheckSchemaVersion is ErrNoSuchVersion unless version is 0 or that of a migration.
+func CheckSchemaVersion(version uint) error {
 	versions := schemaVersions()
 	if version == 0 || slices.Contains(versions, version) {
 		return nil

@@ -167,7 +167,7 @@ func TestMigrateRefuses(t *testing.T) {
 			if after := schema(t, dsn); after != before {
 				t.Errorf("the schema was changed to\n%s", after)
 			}
-			ok(t, store.ForceSchemaVersion(t.Context(), dsn, int(store.NewestSchemaVersion())))
+			ok(t, store.ForceSchemaVersion(t.Context(), dsn, store.NewestSchemaVersion()))
 			if _, _, err := store.Migrate(t.Context(), dsn); err != nil {
 				t.Errorf("after the repair: %v", err)
 			}
@@ -228,7 +228,7 @@ func TestMigrationVersionsThatDoNotExist(t *testing.T) {
 	for _, version := range []uint{1, oldest - 1, newest + 1} {
 		for _, err := range []error{
 			store.MigrateTo(t.Context(), dsn, version),
-			store.ForceSchemaVersion(t.Context(), dsn, int(version)),
+			store.ForceSchemaVersion(t.Context(), dsn, version),
 		} {
 			isError(t, err, store.ErrNoSuchVersion)
 			want := fmt.Sprintf("use 0 for an empty database, or %d to %d", oldest, newest)

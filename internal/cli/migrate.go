@@ -35,9 +35,7 @@ func (p *program) migrateCommand() *cobra.Command {
 			Short: "Take the schema up or down to a version; " +
 				"down drops what later versions added, data included",
 			Args: cobra.ExactArgs(1),
-			RunE: p.withVersion(func(ctx context.Context, dsn string, v int) error {
-				return store.MigrateTo(ctx, dsn, uint(v))
-			}),
+			RunE: p.withVersion(store.MigrateTo),
 		},
 		&cobra.Command{
 			Use:   "force VERSION",
@@ -51,16 +49,19 @@ func (p *program) migrateCommand() *cobra.Command {
 
 // withVersion is withDatabase for a command whose argument is a version of the schema.
 func (p *program) withVersion(
-	f func(ctx context.Context, dsn string, version int) error,
+	f func(ctx context.Context, dsn string, version uint) error,
 ) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		v, err := strconv.Atoi(args[0])
-		if err != nil || v < 0 || v > int(store.NewestSchemaVersion()) {
-			return fmt.Errorf("version %q: use 0 to %d", args[0], store.NewestSchemaVersion())
+		v, err := strconv.ParseUint(args[0], 10, 31)
+		if err != nil {
+			return fmt.Errorf("version %q: use a whole number", args[0])
+		}
+		if err := store.CheckSchemaVersion(uint(v)); err != nil {
+			return err
 		}
 		return p.withDatabase(cmd.Context(),
 			func(_ *configs.Config, dsn string, _ *slog.Logger) error {
-				return f(cmd.Context(), dsn, v)
+				return f(cmd.Context(), dsn, uint(v))
 			})
 	}
 }
