@@ -71,16 +71,20 @@ func alarms(ctx context.Context, o options) (err error) {
 // addRules creates a rule by the API, and copies of it for every other sensor of the first
 // gateways.
 func (s *service) addRules(ctx context.Context, db *sql.DB, token string, gateways int) error {
-	if err := s.create(ctx, token, "/api/alarms", `{"sensor_id":1,"rule":{"name":"Bearing hot","kind":"threshold","severity":"major",
-		"deadband":{"value":2},"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`); err != nil {
+	const rule = `{"sensor_id":1,"rule":{
+		"name":"Bearing hot","kind":"threshold","severity":"major","deadband":{"value":2},
+		"limits":{"high":{"value":80},"high_high":{"value":95,"severity":"critical"}}}}`
+	if err := s.create(ctx, token, "/api/alarms", rule); err != nil {
 		return err
 	}
 	for g := 1; g <= gateways; g++ { // in several statements: each updates the same row
 		for _, q := range []string{
 			`INSERT INTO alarms (sensor_id, name, severity, rule)
-				SELECT s.id, a.name, a.severity, a.rule FROM alarms a, sensors s WHERE a.id = 1 AND s.id > 1 AND s.gateway_id = $1`,
+				SELECT s.id, a.name, a.severity, a.rule FROM alarms a, sensors s WHERE a.id = 1
+				AND s.id > 1 AND s.gateway_id = $1`,
 			`INSERT INTO alarm_inputs (sensor_id, alarm_id)
-				SELECT a.sensor_id, a.id FROM alarms a JOIN sensors s ON s.id = a.sensor_id WHERE a.id > 1 AND s.gateway_id = $1`,
+				SELECT a.sensor_id, a.id FROM alarms a JOIN sensors s ON s.id = a.sensor_id
+				WHERE a.id > 1 AND s.gateway_id = $1`,
 			`INSERT INTO alarm_states (since, alarm_id, rule_version, rank, state, severity, memory)
 				SELECT t.since, a.id, t.rule_version, t.rank, t.state, t.severity, t.memory
 				FROM alarms a JOIN sensors s ON s.id = a.sensor_id, alarm_states t
@@ -160,7 +164,8 @@ func flood(
 		return err
 	}
 	defer ws.Close()
-	if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{"alarms"}}); err != nil {
+	subscribe := map[string]any{"type": "subscribe", "topics": []string{"alarms"}}
+	if err := ws.WriteJSON(subscribe); err != nil {
 		return err
 	}
 	arrived := make(chan map[int64]time.Time, 1) // time of each sensor's event
@@ -210,7 +215,8 @@ func flood(
 		}
 	}
 	var events, raised, last int64
-	const log = `SELECT count(*), count(DISTINCT alarm_id) FILTER (WHERE kind = 'raised'), max("offset") FROM alarm_events WHERE "offset" > $1`
+	const log = `SELECT count(*), count(DISTINCT alarm_id) FILTER (WHERE kind = 'raised'),
+		max("offset") FROM alarm_events WHERE "offset" > $1`
 	if err := db.QueryRowContext(ctx, log, first).Scan(&events, &raised, &last); err != nil {
 		return err
 	}
@@ -225,7 +231,8 @@ func flood(
 		"PUBACK to frame, p99", quantile(hs, 0.99).Round(10*time.Microsecond),
 		"notifications by webhook",
 		notified, of)
-	return check(len(acked) == count && events == count && raised == count && last == first+count && len(arrivals) == count && of == count,
+	return check(len(acked) == count && events == count && raised == count &&
+		last == first+count && len(arrivals) == count && of == count,
 		"alarms are missing")
 }
 
@@ -277,7 +284,9 @@ func raise(
 				))
 				topic := fmt.Sprintf("sensors/%s/s%d/data", key, n+1)
 				if _, err := c.Publish(ctx,
-					&paho.Publish{Topic: topic, QoS: 1, Payload: []byte(`{"value":90}`)}); err != nil {
+					&paho.Publish{
+						Topic: topic, QoS: 1, Payload: []byte(`{"value":90}`),
+					}); err != nil {
 					failed.Store(&err)
 					return
 				}

@@ -90,11 +90,14 @@ func ingest(ctx context.Context, o options) (err error) {
 // register creates the gateways, their sensors s1, s2, … and their credentials.
 func register(ctx context.Context, db *sql.DB, o options) ([]string, error) {
 	for _, q := range []string{
-		`INSERT INTO gateways (key, name) SELECT 'g' || i, 'Gateway ' || i FROM generate_series(1, $1) i ON CONFLICT DO NOTHING`,
+		`INSERT INTO gateways (key, name) SELECT 'g' || i, 'Gateway ' || i
+			FROM generate_series(1, $1) i ON CONFLICT DO NOTHING`,
 		`INSERT INTO gateway_credentials (gateway_id, hash)
-			SELECT id, sha256($1::text::bytea) FROM gateways g WHERE NOT EXISTS (SELECT FROM gateway_credentials c WHERE c.gateway_id = g.id)`,
+			SELECT id, sha256($1::text::bytea) FROM gateways g
+			WHERE NOT EXISTS (SELECT FROM gateway_credentials c WHERE c.gateway_id = g.id)`,
 		`INSERT INTO sensors (gateway_id, key, name, type)
-			SELECT g.id, 's' || i, 'Sensor ' || i, 'temperature' FROM gateways g, generate_series(1, $1) i
+			SELECT g.id, 's' || i, 'Sensor ' || i, 'temperature'
+			FROM gateways g, generate_series(1, $1) i
 			ON CONFLICT DO NOTHING`,
 	} {
 		var arg any = o.gateways

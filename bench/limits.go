@@ -143,7 +143,8 @@ func relay(conn net.Conn, received *atomic.Int64) error {
 	filter := "sensors/#"
 	body := []byte{0, 1, 0} // packet id, no properties
 	body = append(append(binary.BigEndian.AppendUint16(body, uint16(len(filter))), filter...), 1)
-	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x82}, uint64(len(body))), body...)); err != nil {
+	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x82}, uint64(len(body))),
+		body...)); err != nil {
 		return err
 	}
 	in := bufio.NewReaderSize(conn, 256<<10)

@@ -47,7 +47,7 @@ func run(ctx context.Context) error {
 		"run a single scenario: single, poison, batch, paced, copy, relay or external; of push: "+
 			"fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of "+
 			"scale: "+
-			"mosquitto or embedded, also with -1 or -100 for the readings in a message; of series: "+
+			"mosquitto or embedded, with -1 or -100 for the readings in a message; of series: "+
 			"queries, cache, export, expensive, rollups or maintenance")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")

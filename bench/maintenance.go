@@ -61,11 +61,14 @@ func reindex(ctx context.Context, dsn string, pauses int) (keys int, err error) 
 func size(ctx context.Context, db *sql.DB, when string) error {
 	var readings, heap, index, rollups, rollupIndex float64
 	const q = `
-		SELECT (SELECT count(*) FROM sensor_data), sum(pg_table_size(c.oid)), sum(pg_indexes_size(c.oid)),
-			pg_table_size('rollup_1h') + pg_table_size('rollup_1m'), pg_indexes_size('rollup_1h') + pg_indexes_size('rollup_1m')
+		SELECT (SELECT count(*) FROM sensor_data), sum(pg_table_size(c.oid)),
+		sum(pg_indexes_size(c.oid)),
+			pg_table_size('rollup_1h') + pg_table_size('rollup_1m'),
+			pg_indexes_size('rollup_1h') + pg_indexes_size('rollup_1m')
 		FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE i.inhparent = 'sensor_data'::regclass`
-	if err := db.QueryRowContext(ctx, q).Scan(&readings, &heap, &index, &rollups, &rollupIndex); err != nil {
+	if err := db.QueryRowContext(ctx,
+		q).Scan(&readings, &heap, &index, &rollups, &rollupIndex); err != nil {
 		return err
 	}
 	fmt.Printf("bytes on disk per reading, %s: %.1f + %.1f key + %.1f rollups + %.1f their keys = "+
@@ -106,8 +109,10 @@ func maintenanceCost(ctx context.Context, o options) (err error) {
 	if err := load(ctx, db, yesterday, o.days); err != nil {
 		return err
 	}
-	const leave = `INSERT INTO compactions (partition, writes, quiet_since, key_bytes) VALUES ($1, 0, now(), 1e9)`
-	if _, err := db.ExecContext(ctx, leave, "sensor_data_"+yesterday.Format("20060102")); err != nil {
+	const leave = `INSERT INTO compactions (partition, writes, quiet_since, key_bytes)
+		VALUES ($1, 0, now(), 1e9)`
+	if _, err := db.ExecContext(ctx, leave,
+		"sensor_data_"+yesterday.Format("20060102")); err != nil {
 		return err
 	}
 	for round := range 3 {

@@ -32,7 +32,8 @@ var listening = regexp.MustCompile(`API +http://(\S+)/docs\s+MQTT v5 +(?:by the 
 // startService builds the program, starts it with settings, and waits until it is ready.
 func startService(ctx context.Context, dir string, settings ...string) (*service, error) {
 	program := filepath.Join(dir, "oei-ms")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program,
+		".").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build: %w: %s", err, out)
 	}
 	s := &service{dir: filepath.Join(dir, "data")}

@@ -234,7 +234,8 @@ func dialMQTT(addr, key, secret string, receiveMaximum uint16) (net.Conn, error)
 	body = append(body, 3, 0x21) // properties: receive maximum
 	body = binary.BigEndian.AppendUint16(body, receiveMaximum)
 	body = text(text(text(body, key), key), secret)
-	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x10}, uint64(len(body))), body...)); err != nil {
+	if _, err := conn.Write(append(binary.AppendUvarint([]byte{0x10}, uint64(len(body))),
+		body...)); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	// nothing follows a CONNACK before we send more

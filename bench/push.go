@@ -53,7 +53,8 @@ type hubServer struct {
 
 func startHub(queue int) *hubServer {
 	cfg := push.DefaultConfig()
-	cfg.MaxConnectionsPerUser, cfg.MaxConnectionsPerAddress, cfg.HandshakeBurst, cfg.QueueSize = 20_000, 20_000, 20_000, queue
+	cfg.MaxConnectionsPerUser, cfg.MaxConnectionsPerAddress = 20_000, 20_000
+	cfg.HandshakeBurst, cfg.QueueSize = 20_000, queue
 	identity := push.Identity{UserID: 1, SessionID: "s", Expires: time.Now().Add(time.Hour)}
 	hub := push.New(cfg, push.Deps{Auth: push.Auth{
 		Authenticate: func(context.Context, string) (push.Identity, error) { return identity, nil },
@@ -63,7 +64,9 @@ func startHub(queue int) *hubServer {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = hub.Run(ctx) }()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = hub.Serve(w, r, &identity, r.URL.Query()["topic"]) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = hub.Serve(w, r, &identity, r.URL.Query()["topic"])
+	}))
 	return &hubServer{
 		hub, "ws" + strings.TrimPrefix(srv.URL, "http"), func() { cancel(); <-ran; srv.Close() },
 	}
@@ -137,7 +140,8 @@ func (p *peer) take(ws *websocket.Conn, writer bool) {
 
 func (p *peer) send(n int) error {
 	frame, err := websocket.NewPreparedMessage(websocket.TextMessage, fmt.Appendf(nil,
-		`{"type":"sensor_data","sensor_id":1,"data":{"value":%d,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`, n))
+		`{"type":"sensor_data","sensor_id":1,"data":`+
+			`{"value":%d,"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`, n))
 	for _, lane := range p.lanes {
 		lane <- frame
 	}
@@ -183,7 +187,8 @@ func deliver(kind string, sockets, ahead int, d time.Duration) (rate float64, er
 				served <- ws
 			}
 		}))
-		url, stop, send = "ws"+strings.TrimPrefix(srv.URL, "http"), func() { p.stop(); srv.Close() }, p.send
+		url, stop, send = "ws"+strings.TrimPrefix(srv.URL,
+			"http"), func() { p.stop(); srv.Close() }, p.send
 	}
 	defer func() { stop() }()
 	for range sockets {

@@ -32,7 +32,8 @@ func connectAll(ctx context.Context, s *service, token, title string) ([]*websoc
 	var dialing sync.WaitGroup
 	for range manySockets {
 		dialing.Go(func() {
-			for wait := 250 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
+			wait := 250 * time.Millisecond
+			for ; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
 				if ws, _, err := s.live(ctx, token); err == nil {
 					if _, _, err := ws.ReadMessage(); err == nil {
 						back <- ws

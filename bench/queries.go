@@ -58,8 +58,10 @@ func (b *seriesBench) queries(ctx context.Context) error {
 	days := b.o.days
 	const some = "&agg=avg&agg=min&agg=max"
 	aggregates := func(unit, sensors string, days int) string {
-		return fmt.Sprintf(`SELECT sensor_id, date_trunc('%s', timestamp) t, avg(value), min(value), max(value) FROM sensor_data
-			WHERE sensor_id IN (%s) AND timestamp >= '%s' AND timestamp < '%s' GROUP BY 1, 2`, unit, sensors,
+		return fmt.Sprintf(`SELECT sensor_id, date_trunc('%s', timestamp) t, avg(value), min(value),
+			max(value) FROM sensor_data
+			WHERE sensor_id IN (%s) AND timestamp >= '%s' AND timestamp < '%s'
+			GROUP BY 1, 2`, unit, sensors,
 			b.end.Add(-time.Duration(days)*24*time.Hour).Format(time.RFC3339),
 			b.end.Format(time.RFC3339))
 	}
@@ -81,7 +83,8 @@ func (b *seriesBench) queries(ctx context.Context) error {
 		}{
 			{
 				"latest of 1,000 sensors", "latest?limit=1000", 1000,
-				`SELECT DISTINCT ON (sensor_id) * FROM sensor_data ORDER BY sensor_id, timestamp DESC`,
+				`SELECT DISTINCT ON (sensor_id) * FROM sensor_data
+					ORDER BY sensor_id, timestamp DESC`,
 			},
 			{
 				"a day by the minute", "history?sensor_id=1&interval=1m&" + b.span(1, some), 1440,
@@ -208,7 +211,8 @@ func (b *seriesBench) expensive(ctx context.Context) error {
 		url.QueryEscape(b.end.Format(time.RFC3339))
 	asked := []string{
 		"statistics?interval=30m&sensor_id=1&" + b.span(min(b.o.days, 10), ""), // of readings
-		"history?interval=10s&agg=time_weighted_avg&sensor_id=2&sensor_id=3&sensor_id=4&sensor_id=5&" + fine,
+		"history?interval=10s&agg=time_weighted_avg&" +
+			"sensor_id=2&sensor_id=3&sensor_id=4&sensor_id=5&" + fine,
 		"history?interval=1h&agg=first&agg=stddev&" + b.span(b.o.days,
 			"&sensor_id=6&sensor_id=7&sensor_id=8&sensor_id=9&sensor_id=10"),
 		"export?format=csv&sensor_id=1&sensor_id=2&end=" +

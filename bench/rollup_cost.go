@@ -11,7 +11,8 @@ import (
 	"github.com/oei-ms/oei-ms/internal/postgres"
 )
 
-// rollupCost compares ingest while earlier readings are rolled up with ingest without rollups, in turns.
+// rollupCost compares ingest while earlier readings are rolled up with ingest without rollups, in
+// turns.
 func rollupCost(ctx context.Context, o options) error {
 	for range 2 {
 		var rates [2]float64
@@ -53,7 +54,8 @@ func ingestRate(ctx context.Context, o options, rollups string) (rate float64, e
 	}
 	for version := 1; version <= 2; version++ {
 		f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, version: version}
-		if err := measure(ctx, fmt.Sprintf("rollups %s, hour %d", rollups, version), f, s, db, keys); err != nil {
+		if err := measure(ctx, fmt.Sprintf("rollups %s, hour %d", rollups, version), f, s, db,
+			keys); err != nil {
 			return 0, err
 		}
 		rate = float64(f.stored*int64(f.points)) / o.duration.Seconds()

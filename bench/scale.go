@@ -208,11 +208,14 @@ func (s *site) measure(ctx context.Context, o options, behind bool, points, n in
 		where = "Mosquitto to"
 	}
 	seconds, readings := b.at.Sub(a.at).Seconds(), float64(b.stored-a.stored)
-	cores := func(of func(sample) time.Duration) float64 { return (of(b) - of(a)).Seconds() / seconds }
+	cores := func(of func(sample) time.Duration) float64 {
+		return (of(b) - of(a)).Seconds() / seconds
+	}
 	micros := func(of func(sample) time.Duration) float64 {
 		return float64((of(b) - of(a)).Microseconds()) / max(readings, 1)
 	}
-	instances, database := func(x sample) time.Duration { return x.instances }, func(x sample) time.Duration { return x.database }
+	instances := func(x sample) time.Duration { return x.instances }
+	database := func(x sample) time.Duration { return x.database }
 	fmt.Printf("%-52s %10.0f %10.0f %10.0f  %.2f, %.2f, %.2f, %.2f, %.2f; %.1f, %.1f\n",
 		fmt.Sprintf("%s %d, readings in a message: %d", where, n, points),
 		readings/float64(points)/seconds, readings/seconds, float64(b.pushed-a.pushed)/seconds,
@@ -290,7 +293,8 @@ func listen(
 		}
 		conns = append(conns, ws)
 		topic := "gateways/" + strconv.Itoa(i%gateways+1)
-		if err := ws.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{topic}}); err != nil {
+		subscribe := map[string]any{"type": "subscribe", "topics": []string{topic}}
+		if err := ws.WriteJSON(subscribe); err != nil {
 			hangUp()
 			return nil, err
 		}

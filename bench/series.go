@@ -82,7 +82,8 @@ func series(ctx context.Context, o options) (err error) {
 // gateways and the end of the loaded range.
 func prepare(ctx context.Context, db *sql.DB, dsn string, o options) ([]string, time.Time, error) {
 	for _, q := range []string{
-		`CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL, days integer NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS bench_load (loaded_until timestamptz NOT NULL,
+			days integer NOT NULL)`,
 		`ALTER TABLE bench_load ADD COLUMN IF NOT EXISTS done boolean NOT NULL DEFAULT true`,
 	} {
 		if _, err := db.ExecContext(ctx, q); err != nil {
@@ -163,11 +164,13 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	defer func() { _ = tx.Rollback() }() // nothing is left to roll back after the commit
 	name := "sensor_data_" + day.Format("20060102")
 	var there, loaded bool
-	const look = `SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM sensor_data WHERE sensor_id = 1 AND timestamp = $2)`
+	const look = `SELECT to_regclass($1) IS NOT NULL,
+		EXISTS (SELECT FROM sensor_data WHERE sensor_id = 1 AND timestamp = $2)`
 	if err := tx.QueryRowContext(ctx, look, name, day).Scan(&there, &loaded); err != nil || loaded {
 		return err
 	}
-	create, attach := `CREATE TABLE `+name+` (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`,
+	create, attach := `CREATE TABLE `+name+`
+		(LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS)`,
 		fmt.Sprintf(`ALTER TABLE sensor_data ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')`,
 			name, day.Format(time.RFC3339), day.Add(24*time.Hour).Format(time.RFC3339))
 	if there {
@@ -176,12 +179,14 @@ func loadDay(ctx context.Context, db *sql.DB, day time.Time) error {
 	fill := fmt.Sprintf(`
 		INSERT INTO %s (timestamp, value, sensor_id, quality)
 		SELECT t, 20 + 5 * sin(date_part('epoch', t) / 3600 + i) + random(), i, 0
-		FROM generate_series('%s'::timestamptz, '%s'::timestamptz, '1s') t, generate_series(1, %d) i`,
+		FROM generate_series('%s'::timestamptz, '%s'::timestamptz, '1s') t,
+		generate_series(1, %d) i`,
 		name, day.Format(time.RFC3339), day.Add(24*time.Hour-time.Second).Format(time.RFC3339),
 		denseSensors)
 	due := fmt.Sprintf(`
 		INSERT INTO rollup_due (hour, sensor_id)
-		SELECT '%s'::timestamptz + h * interval '1 hour', i FROM generate_series(0, 23) h, generate_series(1, %d) i
+		SELECT '%s'::timestamptz + h * interval '1 hour', i
+		FROM generate_series(0, 23) h, generate_series(1, %d) i
 		ON CONFLICT DO NOTHING`, day.Format(time.RFC3339), denseSensors)
 	for _, q := range []string{create, fill, due, attach} {
 		if _, err := tx.ExecContext(ctx, q); err != nil {
@@ -208,7 +213,8 @@ func rolled(ctx context.Context, db *sql.DB, dsn string, end time.Time) error {
 		if _, _, err := st.RollUp(ctx, 512); err != nil {
 			return err
 		}
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_due WHERE hour < $1`, end).Scan(&waiting); err != nil {
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollup_due WHERE hour < $1`,
+			end).Scan(&waiting); err != nil {
 			return err
 		}
 	}

@@ -123,9 +123,12 @@ func (b *yearsBench) load(ctx context.Context, from, to time.Time) error {
 	for _, q := range []string{
 		`INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
 			SELECT t, 20 + 5 * sin(date_part('epoch', t) / 3600 + i), i, 0
-			FROM generate_series($1::timestamptz, $2::timestamptz - interval '2 minutes', '1 minute') t, generate_series(2, $3::int) i`,
+			FROM generate_series($1::timestamptz, $2::timestamptz - interval '2 minutes',
+			'1 minute') t, generate_series(2, $3::int) i`,
 		`INSERT INTO rollup_due (hour, sensor_id)
-			SELECT h, i FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h, generate_series(2, $3::int) i
+			SELECT h, i
+			FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h,
+			generate_series(2, $3::int) i
 			ON CONFLICT DO NOTHING`,
 	} {
 		if _, err := b.db.ExecContext(ctx, q, from, to, 1+minuteSensors); err != nil {

@@ -53,7 +53,9 @@ func (l *ledger) checkAlarms(t *testing.T, dsn string, alarms []int64) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	line := func(kind string, occurrence int64, before, after string, at time.Time, value *float64) string {
+	line := func(
+		kind string, occurrence int64, before, after string, at time.Time, value *float64,
+	) string {
 		return fmt.Sprintf("%d %s %s>%s %s %v", occurrence, kind, before, after,
 			at.UTC().Format(time.RFC3339Nano), *value)
 	}

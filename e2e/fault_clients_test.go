@@ -159,17 +159,18 @@ func TestFaultClientsThatNeverRead_DoNotDelayOthers(t *testing.T) {
 	p := serve(t, dataDir(t), "OEI_PUSH_MAX_CONNECTIONS_PER_USER=1000")
 	d := p.register(p.login(), "press")
 	token := p.token()
-	narrow := websocket.Dialer{NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	narrow := websocket.Dialer{}
+	narrow.NetDialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil {
 			err = conn.(*net.TCPConn).SetReadBuffer(32 << 10)
 		}
 		return conn, err
-	}}
-	var deaf []*websocket.Conn
+	}
+	var silent []*websocket.Conn
 	var readers sync.WaitGroup
 	var got atomic.Int64
-	hearing := int64(0)
+	receivers := int64(0)
 	for i := range clients(t, 50, 200) {
 		dialer := websocket.DefaultDialer
 		if i%5 == 0 {
@@ -183,7 +184,7 @@ func TestFaultClientsThatNeverRead_DoNotDelayOthers(t *testing.T) {
 		}
 		defer ws.Close()
 		if i%5 == 0 {
-			deaf = append(deaf, ws)
+			silent = append(silent, ws)
 			continue
 		}
 		for range 2 { // authenticated, subscribed
@@ -191,7 +192,7 @@ func TestFaultClientsThatNeverRead_DoNotDelayOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		hearing++
+		receivers++
 		readers.Go(func() {
 			_ = ws.SetReadDeadline(time.Now().Add(time.Minute))
 			for n := range messages * samples {
@@ -216,16 +217,17 @@ func TestFaultClientsThatNeverRead_DoNotDelayOthers(t *testing.T) {
 		}
 		payload[len(payload)-1] = ']'
 		if res, err := gateway.Publish(t.Context(),
-			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil || res.ReasonCode != 0 {
+			&paho.Publish{Topic: d.topic(), QoS: 1, Payload: payload}); err != nil ||
+			res.ReasonCode != 0 {
 			t.Fatalf("publish: %+v %v", res, err)
 		}
 		p.eventually(30*time.Second, "those who read have most of it",
-			func() bool { return got.Load() >= hearing*int64(m-4)*samples })
+			func() bool { return got.Load() >= receivers*int64(m-4)*samples })
 	}
 	readers.Wait()
 	var late sync.WaitGroup
 	// they read after all: what was left out is told, or the connection has ended
-	for _, ws := range deaf {
+	for _, ws := range silent {
 		late.Go(func() {
 			_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 			for {
@@ -264,7 +266,8 @@ func TestWebSocket_RefusesAttackers(t *testing.T) {
 		t.Fatalf("create user: %v %s", err, viewer.Body)
 	}
 	if _, res, err := websocket.DefaultDialer.Dial("ws://"+p.api+"/ws",
-		http.Header{"Origin": {"https://evil.example"}}); err == nil || res.StatusCode != http.StatusForbidden {
+		http.Header{"Origin": {"https://evil.example"}}); err == nil ||
+		res.StatusCode != http.StatusForbidden {
 		t.Errorf("a page of another site: got %v, want 403", res)
 	}
 	open := func(username string) *websocket.Conn {

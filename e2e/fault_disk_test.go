@@ -40,10 +40,12 @@ func TestFaultDiskFull_ResumesWhenThereIsSpace(t *testing.T) {
 		exec(`
 			CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
 			BEGIN
-				RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+				RAISE EXCEPTION 'could not extend file: No space left on device'
+					USING ERRCODE = '53100';
 			END $$`)()
 		survivesAFullDisk(t, p, db.DSN,
-			exec(`CREATE TRIGGER full_disk BEFORE INSERT ON latest FOR EACH STATEMENT EXECUTE FUNCTION full_disk()`),
+			exec(`CREATE TRIGGER full_disk BEFORE INSERT ON latest FOR EACH STATEMENT
+				EXECUTE FUNCTION full_disk()`),
 			exec(`DROP TRIGGER full_disk ON latest`))
 	})
 }

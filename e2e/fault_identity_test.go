@@ -14,6 +14,8 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
+type onPublish = func(paho.PublishReceived) (bool, error)
+
 // victim is a gateway that others attack.
 type victim struct {
 	device
@@ -37,7 +39,7 @@ func (p *process) newVictim(d device) *victim {
 	c, err := dial(p.t.Context(), p.mqtt, connect, paho.ClientConfig{
 		OnClientError:      func(error) { lose() },
 		OnServerDisconnect: func(*paho.Disconnect) { lose() },
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(paho.PublishReceived) (bool, error) {
+		OnPublishReceived: []onPublish{func(paho.PublishReceived) (bool, error) {
 			v.received.Add(1)
 			return true, nil
 		}},
@@ -72,13 +74,16 @@ func (v *victim) checkUnharmed(t *testing.T) {
 	if err != nil || res.ReasonCode != 0 {
 		t.Fatalf("its next reading: got %+v, %v", res, err)
 	}
-	const q = `SELECT count(*) || ' ' || coalesce(max(value), 0) || ' ' || (SELECT count(DISTINCT sensor_id) FROM sensor_data)
+	const q = `
+		SELECT count(*) || ' ' || coalesce(max(value), 0) || ' ' ||
+			(SELECT count(DISTINCT sensor_id) FROM sensor_data)
 		FROM sensor_data WHERE sensor_id = $1`
 	if got, want := query[string](t, v.p.dsn(), q, v.sensorID), fmt.Sprintf("%d %[1]d 1",
 		v.published); got != want {
 		t.Errorf("readings, newest value and sensors that have any: got %s, want %s", got, want)
 	}
-	if got := query[string](t, v.p.dsn(), `SELECT status FROM gateways WHERE id = $1`, v.gatewayID); got != "online" {
+	if got := query[string](t, v.p.dsn(), `SELECT status FROM gateways WHERE id = $1`,
+		v.gatewayID); got != "online" {
 		t.Errorf("its status: got %s, want online", got)
 	}
 	if v.lost.Load() {
@@ -104,7 +109,8 @@ func (p *process) intrude(t *testing.T, connect *packets.Connect) (*intruder, by
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	in := &intruder{t, conn}
-	connect.ProtocolName, connect.ProtocolVersion, connect.CleanStart, connect.KeepAlive = "MQTT", 5, true, 30
+	connect.ProtocolName, connect.ProtocolVersion = "MQTT", 5
+	connect.CleanStart, connect.KeepAlive = true, 30
 	connect.UsernameFlag, connect.PasswordFlag = true, true
 	in.send(packets.CONNECT, connect)
 	ack, ok := in.receive().(*packets.Connack)
@@ -236,7 +242,8 @@ func TestFaultForgedIdentity_HarmsNoOtherGateway(t *testing.T) {
 			"gateways/a/commands": `{"do":"stop"}`,
 		} {
 			in, _ := p.intrude(t, asB(func(c *packets.Connect) {
-				c.WillFlag, c.WillTopic, c.WillMessage, c.WillQOS, c.WillProperties = true, topic, []byte(payload), 1, &packets.Properties{}
+				c.WillFlag, c.WillTopic, c.WillMessage = true, topic, []byte(payload)
+				c.WillQOS, c.WillProperties = 1, &packets.Properties{}
 			}))
 			_ = in.conn.Close() // without DISCONNECT, so that the will is sent
 		}

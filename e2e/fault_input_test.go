@@ -97,7 +97,10 @@ func TestFaultClocks_KeepTheLatestReading(t *testing.T) {
 			"the second before a leap second", fmt.Sprintf(`"%d-06-30T23:59:59.999999Z"`, year), 0,
 			"", at(time.June, 30, 23, 59, 59.999999),
 		},
-		{"a leap second", fmt.Sprintf(`"%d-06-30T23:59:60Z"`, year), 0x99, "invalid_timestamp", nil},
+		{
+			"a leap second", fmt.Sprintf(`"%d-06-30T23:59:60Z"`, year),
+			0x99, "invalid_timestamp", nil,
+		},
 		{
 			"the second after a leap second", fmt.Sprintf(`"%d-07-01T00:00:00Z"`, year), 0, "",
 			at(time.July, 1, 0, 0, 0),

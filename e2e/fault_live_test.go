@@ -155,9 +155,11 @@ func addAlarmEvents(db *sql.DB, n int) error {
 	defer func() { _ = tx.Rollback() }()
 	const insert = `
 		WITH l AS (UPDATE alarm_log SET last = last + $1 RETURNING last)
-		INSERT INTO alarm_events ("offset", at, occurrence, version, alarm_id, sensor_id, gateway_id, rule_version, quiet, kind, before, after, level,
+		INSERT INTO alarm_events ("offset", at, occurrence, version, alarm_id, sensor_id,
+		gateway_id, rule_version, quiet, kind, before, after, level,
 			severity, message, username, comment)
-		SELECT l.last - $1 + i, now(), 1, 1, 1, 1, 1, 1, false, 'raised', 'normal', 'active_unacknowledged', 'high', 'major', 'it is hot', '', ''
+		SELECT l.last - $1 + i, now(), 1, 1, 1, 1, 1, 1, false, 'raised', 'normal',
+		'active_unacknowledged', 'high', 'major', 'it is hot', '', ''
 		FROM l, generate_series(1, $1::int) AS i`
 	if _, err := tx.Exec(insert, n); err != nil {
 		return err

@@ -35,8 +35,10 @@ func (c *fleet) registerGateways(t *testing.T) {
 	db := database(t, c.p.dsn())
 	defer db.Close()
 	for _, q := range []string{
-		`INSERT INTO gateways (key, name) SELECT 'fleet-' || i, 'Gateway ' || i FROM generate_series(1, $1::int) i`,
-		`INSERT INTO gateway_credentials (gateway_id, hash) SELECT id, sha256('fleet'::bytea) FROM gateways WHERE key LIKE 'fleet-%' AND $1 > 0`,
+		`INSERT INTO gateways (key, name) SELECT 'fleet-' || i, 'Gateway ' || i
+			FROM generate_series(1, $1::int) i`,
+		`INSERT INTO gateway_credentials (gateway_id, hash) SELECT id, sha256('fleet'::bytea)
+			FROM gateways WHERE key LIKE 'fleet-%' AND $1 > 0`,
 	} {
 		if _, err := db.Exec(q, c.gateways); err != nil {
 			t.Fatal(err)
@@ -51,7 +53,8 @@ func (c *fleet) connect(ctx context.Context) (gateways, sockets int64) {
 	var running sync.WaitGroup
 	enter := func(kind int, connect func() (net.Conn, error)) {
 		running.Go(func() {
-			for wait := 250 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
+			wait := 250 * time.Millisecond
+			for ; ctx.Err() == nil; wait = min(2*wait, 4*time.Second) {
 				if conn, err := connect(); err == nil {
 					in[kind].Add(1)
 					c.mu.Lock()

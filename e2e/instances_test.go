@@ -82,7 +82,9 @@ func balance(t *testing.T, addrs []string) string {
 		return addr
 	}
 	s := httptest.NewServer(&httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", next() },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", next()
+		},
 		Transport: &http.Transport{DisableKeepAlives: true},
 	})
 	t.Cleanup(s.Close)
@@ -177,7 +179,8 @@ func TestInstances_BehindABalancerActAsOne(t *testing.T) {
 			value := fmt.Sprintf(`"value":%d.5,`, v)
 			has := func(frame string) bool { return strings.Contains(frame, value) }
 			s.find(t, has)
-			if again := slices.IndexFunc(s.frames[slices.IndexFunc(s.frames, has)+1:], has); again >= 0 {
+			if again := slices.IndexFunc(s.frames[slices.IndexFunc(s.frames, has)+1:],
+				has); again >= 0 {
 				t.Errorf("socket %d got %s twice", i, value)
 			}
 		}
@@ -222,7 +225,8 @@ func TestInstances_BehindABalancerActAsOne(t *testing.T) {
 		s.wantClose(t, 4401)
 	}
 	if again, err := anyone.RefreshSessionWithResponse(t.Context(),
-		client.RefreshRequest{RefreshToken: renewed.JSON200.RefreshToken}); err != nil || again.StatusCode() != http.StatusUnauthorized {
+		client.RefreshRequest{RefreshToken: renewed.JSON200.RefreshToken}); err != nil ||
+		again.StatusCode() != http.StatusUnauthorized {
 		t.Errorf("refresh after the logout: %v, got %d, want 401", err, again.StatusCode())
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -311,7 +315,8 @@ func checkTransitions(t *testing.T, dsn string) {
 	const twice = `
 		SELECT count(*)
 		FROM (
-			SELECT before, lag(after) OVER w AS led, version, lag(version) OVER w AS older, occurrence, lag(occurrence, 1, 0::bigint) OVER w AS counted
+			SELECT before, lag(after) OVER w AS led, version, lag(version) OVER w AS older,
+			occurrence, lag(occurrence, 1, 0::bigint) OVER w AS counted
 			FROM alarm_events
 			WINDOW w AS (PARTITION BY alarm_id ORDER BY "offset")) e
 		WHERE before <> led OR version <= older OR occurrence NOT IN (counted, counted + 1)`

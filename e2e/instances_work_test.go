@@ -97,7 +97,8 @@ func TestInstances_DivideTheWork(t *testing.T) {
 		p.stop()
 	}
 	checkTransitions(t, pg.DSN())
-	if n := query[int](t, pg.DSN(), `SELECT count(*) FROM alarm_events WHERE kind = 'raised'`); n != alarms {
+	if n := query[int](t, pg.DSN(),
+		`SELECT count(*) FROM alarm_events WHERE kind = 'raised'`); n != alarms {
 		t.Errorf("got %d events, want each of %d alarms raised once", n, alarms)
 	}
 	for offset, times := range told {
@@ -175,7 +176,10 @@ func TestInstances_AcceptReadingsOutOfOrder(t *testing.T) {
 		t.Errorf("a reading above the limit that is late has made %d events", n)
 	}
 	live.find(t,
-		func(frame string) bool { return strings.Contains(frame, at(15).Format(time.RFC3339)[:19]) })
+		func(frame string) bool {
+			return strings.Contains(frame,
+				at(15).Format(time.RFC3339)[:19])
+		})
 
 	const first, last = 30, 400
 	for i := first; i < last; i += 8 {
@@ -205,7 +209,8 @@ func TestInstances_AcceptReadingsOutOfOrder(t *testing.T) {
 	}
 	const back = `
 		SELECT count(*)
-		FROM (SELECT at, value, after, lag(at) OVER (ORDER BY "offset") AS before FROM alarm_events WHERE alarm_id = $1) e
+		FROM (SELECT at, value, after, lag(at) OVER (ORDER BY "offset") AS before FROM alarm_events
+		WHERE alarm_id = $1) e
 		WHERE at <= before OR (after LIKE 'active%') <> (value > 80)`
 	if n := query[int](t, in.pg.DSN(), back, a.JSON201.ID); n > 0 {
 		t.Errorf("%d events go back in time, or are not what their reading says", n)

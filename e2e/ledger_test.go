@@ -192,7 +192,8 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 }
 
 // countLedgers counts the stored readings of all ledgers, without those of system sensors.
-const countLedgers = `SELECT count(*) FROM sensor_data WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
+const countLedgers = `SELECT count(*) FROM sensor_data
+	WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
 
 // stored reads the numbers that are stored, each of which must have been sent, with its value.
 func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {

@@ -56,7 +56,8 @@ func (p *process) setLimit(t *testing.T, files uint64) {
 func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := dataDir(t)
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0711", size)); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0,
+		fmt.Sprintf("size=%d,mode=0711", size)); err != nil {
 		t.Fatalf("mount: %v", err)
 	}
 	t.Cleanup(func() {

@@ -89,7 +89,8 @@ func followOneReading(t *testing.T, p *process, broker string, embedded bool) {
 		t.Fatalf("latest: got %v %s, want one of 21.5", err, latest.Body)
 	}
 	live.want(t,
-		fmt.Sprintf(`{"type":"sensor_data","sensor_id":%d,"data":{"value":21.5,"timestamp":%q,"quality":"good"}}`,
+		fmt.Sprintf(`{"type":"sensor_data","sensor_id":%d,"data":`+
+			`{"value":21.5,"timestamp":%q,"quality":"good"}}`,
 			d.sensorID, at.Format("2006-01-02T15:04:05.000000Z")))
 	live.wantStatus(t, d.gatewayID, "online")
 
@@ -377,8 +378,9 @@ func TestStop_LeaksNoGoroutine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gateway.Publish(t.Context(),
-		&paho.Publish{Topic: "sensors/press-1/t1/data", QoS: 1, Payload: []byte(`{"value":1}`)}); err != nil {
+	if _, err := gateway.Publish(t.Context(), &paho.Publish{
+		Topic: "sensors/press-1/t1/data", QoS: 1, Payload: []byte(`{"value":1}`),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	stop()

@@ -30,7 +30,8 @@ func TestMQTTOverTLS_WithClientCertificate(t *testing.T) {
 		"OEI_BROKER_TLS_CERTIFICATE="+cert, "OEI_BROKER_TLS_KEY="+key,
 		"OEI_BROKER_TLS_CLIENT_CA="+cert)
 	p.waitReady()
-	secure := regexp.MustCompile(`MQTT v5 +(\S+) with TLS\n +MQTT v5 +(wss://\S+)\n`).FindStringSubmatch(p.out.String())
+	secure := regexp.MustCompile(`MQTT v5 +(\S+) with TLS\n +MQTT v5 +(wss://\S+)\n`).
+		FindStringSubmatch(p.out.String())
 	if secure == nil {
 		t.Fatalf("it says:\n%s", p.out)
 	}
