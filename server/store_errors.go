@@ -34,8 +34,9 @@ func systemOwned(e *store.SystemOwnedError) *problem {
 	detail := "This is the server's own gateway. It keeps its key and stays in use, it has no " +
 		"credentials, and it cannot be deleted."
 	if e.Kind == "sensor" {
-		detail = "This is a sensor of the server's own gateway. It keeps its key, stays in use and " +
-			"cannot be deleted. For no more notifications delete its alarm, or take it out of service."
+		detail = "This is a sensor of the server's own gateway. It keeps its key, stays in use " +
+			"and cannot be deleted. To stop its notifications, delete its alarm or take the " +
+			"alarm out of service."
 	}
 	return &problem{status: http.StatusConflict, detail: detail}
 }

@@ -109,3 +109,46 @@ func TestLists_LeaveOutTheServersOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestSystemGateway_RefusesChanges(t *testing.T) {
+	s := start(t)
+	gateway, sensor := s.addOwn(time.Now().UTC().Truncate(time.Second))
+	token := s.token(s.users[store.Engineer])
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		detail             string
+	}{
+		{
+			"PUT", fmt.Sprintf("/api/gateways/%d", gateway), `{"key":"other"}`, 409,
+			"This is the server's own gateway.",
+		},
+		{
+			"DELETE", fmt.Sprintf("/api/gateways/%d?cascade=true", gateway), "", 409,
+			"This is the server's own gateway.",
+		},
+		{
+			"POST", fmt.Sprintf("/api/gateways/%d/credentials", gateway), "", 409,
+			"This is the server's own gateway.",
+		},
+		{
+			"PUT", fmt.Sprintf("/api/sensors/%d", sensor), `{"is_active":false}`, 409,
+			"This is a sensor of the server's own gateway.",
+		},
+		{
+			"DELETE", fmt.Sprintf("/api/sensors/%d", sensor), "", 409,
+			"This is a sensor of the server's own gateway.",
+		},
+		{
+			"POST", "/api/sensors",
+			fmt.Sprintf(`{"gateway_id":%d,"key":"k","name":"n","type":"t"}`, gateway), 400,
+			"gateway_id: is the server's own gateway",
+		},
+	} {
+		res := s.send(tt.method, tt.path, token, tt.body)
+		if p := res.problem(); res.StatusCode != tt.status || !strings.HasPrefix(p.Detail, tt.detail) {
+			t.Errorf("%s %s: got %d, %q, want %d, %q", tt.method, tt.path, res.StatusCode, p.Detail,
+				tt.status, tt.detail)
+		}
+	}
+}

@@ -13,7 +13,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// What a method's error can be tested for with errors.Is.
+// Errors that callers test for with errors.Is.
 var (
 	ErrNotFound    = errors.New("not found")
 	ErrConflict    = errors.New("already exists")
@@ -34,7 +34,7 @@ func (e *ConflictError) Error() string {
 // Unwrap returns ErrConflict.
 func (e *ConflictError) Unwrap() error { return ErrConflict }
 
-// InUseError is an ErrInUse that says what a deletion would take along or leave incomplete.
+// InUseError is an ErrInUse that says what depends on the rows to be deleted.
 type InUseError struct {
 	Sensors    int         // of the gateway
 	Alarms     []AlarmName // of these sensors
@@ -112,9 +112,9 @@ func sentinel(err error) error {
 	return nil
 }
 
-// NeedsRepair reports whether err means that the database is not as the program needs it: a
-// privilege, a table or the schema is missing, a setting is wrong, or a file is damaged. An operator
-// has to repair it; no value that was to be written is at fault.
+// NeedsRepair reports whether err means that an operator has to repair the database, and no value
+// that was to be written is at fault: a privilege, a table or the schema is missing, a setting is
+// wrong, or a file is damaged.
 func NeedsRepair(err error) bool {
 	var pqErr *pq.Error
 	if !errors.As(err, &pqErr) {

@@ -3,9 +3,9 @@ package store
 // The advisory locks that instances hold against each other. A transaction that takes several takes
 // them in this order.
 const (
-	// migrationLock is held while the schema's version is read and changed: golang-migrate lets go
-	// of its own lock in between, so that another instance would take a migration under way for one
-	// that was cut off.
+	// migrationLock is held while the schema's version is read and changed. golang-migrate releases
+	// its own lock in between, so another instance could mistake a running migration for an
+	// interrupted one.
 	migrationLock = 0x6f65692d + iota // "oei-"
 	// retentionLock is held by the instance that enforces retention.
 	retentionLock

@@ -199,7 +199,9 @@ func TestMigrateRefusesUnreleasedSchema(t *testing.T) {
 			defer db.Close()
 			run(t, db, tt.tables)
 			run(t, db, `
-				CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)`)
+				CREATE TABLE schema_migrations (
+					version bigint PRIMARY KEY,
+					dirty   boolean NOT NULL)`)
 			run(t, db, `INSERT INTO schema_migrations VALUES ($1, $2)`, tt.version, tt.dirty)
 			before := schema(t, dsn)
 			_, _, migrated := store.Migrate(t.Context(), dsn)
