@@ -58,41 +58,41 @@ func (c *stateCache) take(moved []movedSensor, rules *ruleSet) (missing []movedS
 	return missing
 }
 
-// put stores the states of unlinked alarms as m leaves them.
-func (c *stateCache) put(m *evaluator) {
+// put stores the states of unlinked alarms as ev leaves them.
+func (c *stateCache) put(ev *evaluator) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range m.moved {
-		v := &m.moved[i]
+	for i := range ev.moved {
+		v := &ev.moved[i]
 		switch {
 		case len(v.unlinked) == 0:
 		case v.cached != nil:
-			v.cached.update(m, v)
+			v.cached.update(ev, v)
 			v.cached.taken = false
 		default:
 			delete(c.bySensor, v.sensor)
 			e := &cachedSensor{
 				stamp:  v.stamp,
-				rules:  m.rules,
+				rules:  ev.rules,
 				alarms: make([]cachedAlarm, len(v.unlinked)),
 			}
-			if len(c.bySensor) < maxCachedSensors && e.update(m, v) {
+			if len(c.bySensor) < maxCachedSensors && e.update(ev, v) {
 				c.bySensor[v.sensor] = e
 			}
 		}
 	}
 }
 
-// update updates the entry of a sensor with the states of m. It reports whether the entry is
+// update updates the entry of a sensor with the states of ev. It reports whether the entry is
 // complete.
-func (e *cachedSensor) update(m *evaluator, v *movedSensor) bool {
+func (e *cachedSensor) update(ev *evaluator, v *movedSensor) bool {
 	e.last = v.at
-	if len(m.alarms) == 0 {
+	if len(ev.alarms) == 0 {
 		return v.cached != nil
 	}
 	complete := true
 	for i, id := range v.unlinked {
-		p := m.alarms[id]
+		p := ev.alarms[id]
 		if p == nil {
 			complete = false // it was not loaded, or it is deleted
 			continue
@@ -100,7 +100,7 @@ func (e *cachedSensor) update(m *evaluator, v *movedSensor) bool {
 		e.alarms[i] = cachedAlarm{id: id, rowVersion: p.rowVersion, rule: p.rule, state: p.state}
 		if p.written {
 			e.alarms[i].rowVersion++
-			e.stamp = m.stamp
+			e.stamp = ev.stamp
 		}
 	}
 	return complete
@@ -146,13 +146,13 @@ func (e *cachedSensor) evaluate(x alarm.Sample, now time.Time) bool {
 
 // takeCached returns a cached alarm to be evaluated with a reading of sensor; nil when the alarm is
 // deleted or the reading is late.
-func (m *evaluator) takeCached(sensor, id int64) *evaluation {
-	i, found := slices.BinarySearchFunc(m.moved, sensor,
+func (ev *evaluator) takeCached(sensor, id int64) *evaluation {
+	i, found := slices.BinarySearchFunc(ev.moved, sensor,
 		func(v movedSensor, id int64) int { return cmp.Compare(v.sensor, id) })
-	if !found || m.moved[i].cached == nil {
+	if !found || ev.moved[i].cached == nil {
 		return nil
 	}
-	alarms := m.moved[i].cached.alarms // by id: unlinked alarms have no causes
+	alarms := ev.moved[i].cached.alarms // by id: unlinked alarms have no causes
 	k := sort.Search(len(alarms), func(k int) bool { return alarms[k].id >= id })
 	if k == len(alarms) || alarms[k].id != id {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestChangesOfAlarms_AnswerWithWhatTheyWrote has one connection: a second command that waits for it
-// commits before the first caller could run another query.
+// TestChangesOfAlarms_AnswerWithWhatTheyWrote has one connection: a second command that waits for
+// it commits before the first caller could run another query.
 func TestChangesOfAlarms_AnswerWithWhatTheyWrote(t *testing.T) {
 	tests := map[string]struct {
 		first       func(t *testing.T, s *store.Store, a store.Alarm) (store.Alarm, error)

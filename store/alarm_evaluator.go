@@ -58,17 +58,17 @@ func newEvaluator(rules *ruleSet) *evaluator {
 	}
 }
 
-// evaluateAlarms evaluates the alarms of the new rows' sensors in order of time. m has already
+// evaluateAlarms evaluates the alarms of the new rows' sensors in order of time. ev has already
 // loaded the linked ones.
 func (b *batch) evaluateAlarms(
-	ctx context.Context, tx *sqlx.Tx, m *evaluator, states *stateCache, now time.Time,
+	ctx context.Context, tx *sqlx.Tx, ev *evaluator, states *stateCache, now time.Time,
 ) error {
-	if err := m.loadUnlinked(ctx, tx, states.take(m.moved, m.rules), now); err != nil {
+	if err := ev.loadUnlinked(ctx, tx, states.take(ev.moved, ev.rules), now); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, ErrOverload)
+	ctx, cancel := context.WithTimeoutCause(ctx, ev.timeout, ErrOverload)
 	defer cancel()
-	rest, err := m.evaluateCached(ctx, b, now)
+	rest, err := ev.evaluateCached(ctx, b, now)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (b *batch) evaluateAlarms(
 			cmp.Compare(x.micros, y.micros))
 	})
 	for _, r := range rest {
-		if err := m.evaluateReading(ctx, sample(b.readings[r.reading]), now); err != nil {
+		if err := ev.evaluateReading(ctx, sample(b.readings[r.reading]), now); err != nil {
 			return err
 		}
 	}
@@ -87,10 +87,10 @@ func (b *batch) evaluateAlarms(
 // evaluateCached evaluates the cached states with the rows that change nothing that has to be
 // written, which are nearly all, and returns the other rows. After the first of these all later
 // rows of its sensor are returned.
-func (m *evaluator) evaluateCached(
+func (ev *evaluator) evaluateCached(
 	ctx context.Context, b *batch, now time.Time,
 ) (rest []row, err error) {
-	moved := m.moved
+	moved := ev.moved
 	var last int64
 	var cached *cachedSensor // nil: all later rows of the sensor are returned
 	hasAlarms := false
@@ -101,16 +101,16 @@ func (m *evaluator) evaluateCached(
 				moved = moved[1:]
 			}
 			if len(moved) > 0 && moved[0].sensor == last &&
-				(!m.rules.hasLinked || len(moved[0].unlinked) == len(m.rules.bySensor[last])) {
+				(!ev.rules.hasLinked || len(moved[0].unlinked) == len(ev.rules.bySensor[last])) {
 				cached = moved[0].cached
 			}
-			hasAlarms = cached != nil || len(m.rules.bySensor[last]) > 0
+			hasAlarms = cached != nil || len(ev.rules.bySensor[last]) > 0
 		}
 		if !hasAlarms || b.outcomes[r.reading] != Stored {
 			continue
 		}
 		if cached != nil {
-			if err := m.spend(ctx, len(cached.alarms)); err != nil {
+			if err := ev.spend(ctx, len(cached.alarms)); err != nil {
 				return nil, err
 			}
 			if cached.evaluate(sample(b.readings[r.reading]), now) {
@@ -122,32 +122,32 @@ func (m *evaluator) evaluateCached(
 	return rest, nil
 }
 
-func (m *evaluator) alarmIDs() []int64 {
-	ids := make([]int64, 0, len(m.alarms))
-	for id := range m.alarms {
+func (ev *evaluator) alarmIDs() []int64 {
+	ids := make([]int64, 0, len(ev.alarms))
+	for id := range ev.alarms {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	return ids
 }
 
-// evaluateReading evaluates all alarms of x's sensor. An alarm whose rule fails is marked as faulted;
-// the others go on.
-func (m *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now time.Time) error {
-	ids := m.rules.bySensor[x.SensorID]
-	if err := m.spend(ctx, len(ids)); err != nil {
+// evaluateReading evaluates all alarms of x's sensor. An alarm whose rule fails is marked as
+// faulted; the others go on.
+func (ev *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now time.Time) error {
+	ids := ev.rules.bySensor[x.SensorID]
+	if err := ev.spend(ctx, len(ids)); err != nil {
 		return err
 	}
 	for _, id := range ids {
-		p := m.alarms[id]
+		p := ev.alarms[id]
 		if p == nil {
-			if p = m.takeCached(x.SensorID, id); p == nil {
+			if p = ev.takeCached(x.SensorID, id); p == nil {
 				continue
 			}
-			m.alarms[id] = p
+			ev.alarms[id] = p
 		}
 		next, events, err := alarm.Step(p.rule, p.state, x, now)
-		if err := m.advanceOrFault(id, next, events, err, now); err != nil {
+		if err := ev.advanceOrFault(id, next, events, err, now); err != nil {
 			return err
 		}
 	}
@@ -155,48 +155,48 @@ func (m *evaluator) evaluateReading(ctx context.Context, x alarm.Sample, now tim
 }
 
 // fireTimers fires the timers of an alarm that are due.
-func (m *evaluator) fireTimers(id int64, now time.Time) error {
-	p := m.alarms[id]
+func (ev *evaluator) fireTimers(id int64, now time.Time) error {
+	p := ev.alarms[id]
 	next, events, err := alarm.Tick(p.rule, p.state, now)
-	return m.advanceOrFault(id, next, events, err, now)
+	return ev.advanceOrFault(id, next, events, err, now)
 }
 
 // advanceOrFault advances an alarm to its next state, and marks it as faulted when its rule has
 // failed with failure.
-func (m *evaluator) advanceOrFault(
+func (ev *evaluator) advanceOrFault(
 	id int64, next alarm.State, events []alarm.Event, failure error, now time.Time,
 ) error {
-	if err := m.advance(id, next, events, now); err != nil || failure == nil {
+	if err := ev.advance(id, next, events, now); err != nil || failure == nil {
 		return err
 	}
 	reason := strings.ReplaceAll(strings.ToValidUTF8(failure.Error(), "?"), "\x00", "?")
 	if len(reason) > maxFaultReason {
 		reason = strings.ToValidUTF8(reason[:maxFaultReason], "")
 	}
-	return m.apply(id, alarm.Command{Kind: alarm.MarkFaulted, Comment: reason}, now)
+	return ev.apply(id, alarm.Command{Kind: alarm.MarkFaulted, Comment: reason}, now)
 }
 
 // apply carries out a command, at now in the precision of the database.
-func (m *evaluator) apply(id int64, c alarm.Command, now time.Time) error {
-	p := m.alarms[id]
+func (ev *evaluator) apply(id int64, c alarm.Command, now time.Time) error {
+	p := ev.alarms[id]
 	next, events, err := alarm.Apply(p.rule, p.state, c, now.UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}
-	return m.advance(id, next, events, now)
+	return ev.advance(id, next, events, now)
 }
 
 // advance gives an alarm its next state and collects its events. When the alarm starts or stops
 // being a cause, advance suppresses or unsuppresses the alarms that name it in suppressed_by.
-func (m *evaluator) advance(
+func (ev *evaluator) advance(
 	id int64, next alarm.State, events []alarm.Event, now time.Time,
 ) error {
-	p := m.alarms[id]
+	p := ev.alarms[id]
 	wasCause := p.state.IsCause()
 	p.state = next
-	m.evaluations += eventCost * len(events)
+	ev.evaluations += eventCost * len(events)
 	for _, e := range events {
-		m.events = append(m.events, m.eventOf(id, e))
+		ev.events = append(ev.events, ev.eventOf(id, e))
 	}
 	isCause := next.IsCause()
 	if isCause == wasCause {
@@ -209,11 +209,11 @@ func (m *evaluator) advance(
 	if at := events[len(events)-1].At; at.Before(now) { // when it became so
 		now = at
 	}
-	for _, suppressed := range m.rules.suppresses[id] {
-		if m.alarms[suppressed] == nil {
+	for _, suppressed := range ev.rules.suppresses[id] {
+		if ev.alarms[suppressed] == nil {
 			continue
 		}
-		if err := m.apply(suppressed, c, now); err != nil {
+		if err := ev.apply(suppressed, c, now); err != nil {
 			return err
 		}
 	}
@@ -221,12 +221,12 @@ func (m *evaluator) advance(
 }
 
 // eventOf returns e as it is stored for the alarm id.
-func (m *evaluator) eventOf(id int64, e alarm.Event) AlarmEvent {
+func (ev *evaluator) eventOf(id int64, e alarm.Event) AlarmEvent {
 	return AlarmEvent{
 		At:           e.At,
 		AlarmID:      id,
-		SensorID:     m.alarms[id].rule.SensorID,
-		GatewayID:    m.rules.gateways[id],
+		SensorID:     ev.alarms[id].rule.SensorID,
+		GatewayID:    ev.rules.gateways[id],
 		Occurrence:   e.Occurrence,
 		StateVersion: e.StateVersion,
 		RuleVersion:  e.RuleVersion,
@@ -245,17 +245,17 @@ func (m *evaluator) eventOf(id int64, e alarm.Event) AlarmEvent {
 
 // write writes the states that have changed and the events. The transaction must take no lock after
 // it.
-func (m *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
+func (ev *evaluator) write(ctx context.Context, tx *sqlx.Tx) error {
 	var changed []int64
-	for _, id := range m.alarmIDs() {
-		if p := m.alarms[id]; p.due || alarm.Changed(&p.before, &p.state) {
+	for _, id := range ev.alarmIDs() {
+		if p := ev.alarms[id]; p.due || alarm.Changed(&p.before, &p.state) {
 			changed = append(changed, id)
 		}
 	}
-	if err := m.writeStates(ctx, tx, changed); err != nil {
+	if err := ev.writeStates(ctx, tx, changed); err != nil {
 		return err
 	}
-	return addAlarmEvents(ctx, tx, m.events)
+	return addAlarmEvents(ctx, tx, ev.events)
 }
 
 // sample returns r as alarms see it, at its effective time.

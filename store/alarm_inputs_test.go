@@ -168,7 +168,8 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 				reading(x.ID, minute, apart), reading(y.ID, minute, -apart),
 			} {
 				wg.Go(func() {
-					if _, err := instances[i].Write(t.Context(), []store.Reading{v}, store.SideWrites{}); err != nil {
+					if _, err := instances[i].Write(t.Context(), []store.Reading{v},
+						store.SideWrites{}); err != nil {
 						t.Error(err)
 					}
 				})

@@ -19,31 +19,31 @@ const (
 	// that refers to its sensor, and an event counts as eventCost evaluations.
 	MaxEvaluations = 500_000
 	eventCost      = 20
-	// evaluationTimeout is well below the timeout of a transaction, so that slow alarms are told
+	// evaluationTimeout is well below the timeout of a transaction, so that slow alarms can be told
 	// from a slow database.
 	evaluationTimeout = 10 * time.Second
 )
 
-// ErrOverload means that the alarms of a batch take more than one transaction may. Nothing of the
-// batch was stored; write it in parts.
+// ErrOverload means that the alarms of a batch take more evaluations or time than one transaction
+// may. Nothing of the batch was stored; write it in parts.
 var ErrOverload = errors.New("too many alarm evaluations for one transaction")
 
 // spend counts n evaluations. It returns an error when the transaction may make no more, or when
 // ctx has ended.
-func (m *evaluator) spend(ctx context.Context, n int) error {
-	const interval = 1024 // of looks at ctx
-	before := m.evaluations
-	m.evaluations += n
+func (ev *evaluator) spend(ctx context.Context, n int) error {
+	const interval = 1024 // between checks of ctx
+	before := ev.evaluations
+	ev.evaluations += n
 	switch {
-	case m.evaluations > m.maxEvaluations:
+	case ev.evaluations > ev.maxEvaluations:
 		return ErrOverload
-	case m.evaluations/interval != before/interval:
-		return context.Cause(ctx) // nil while ctx goes on
+	case ev.evaluations/interval != before/interval:
+		return context.Cause(ctx) // nil unless ctx has ended
 	}
 	return nil
 }
 
-// evaluations is how many the rows take at most, their events aside.
+// evaluations returns the maximum of evaluations that the rows take, apart from events.
 func (b *batch) evaluations(rules *ruleSet) int {
 	n := 0
 	for i, alarms := 0, 0; i < len(b.rows); i++ {
@@ -58,7 +58,7 @@ func (b *batch) evaluations(rules *ruleSet) int {
 // ErrAlarmLimit is the kind of an AlarmLimitError.
 var ErrAlarmLimit = errors.New("too many alarms on one sensor")
 
-// AlarmLimitError refuses a rule that refers to a sensor with as many alarms as a sensor may have.
+// AlarmLimitError refuses a rule because one of its sensors already has the maximum of alarms.
 type AlarmLimitError struct {
 	SensorID int64
 	Limit    int
@@ -68,12 +68,12 @@ func (e *AlarmLimitError) Error() string {
 	return fmt.Sprintf("%v: sensor %d has %d", ErrAlarmLimit, e.SensorID, e.Limit)
 }
 
-// Unwrap is ErrAlarmLimit.
+// Unwrap returns ErrAlarmLimit.
 func (e *AlarmLimitError) Unwrap() error { return ErrAlarmLimit }
 
-// setInputs stores the sensors that r refers to. A sensor that r did not refer to before must have
-// room for one more alarm. The transaction has inserted or updated r in alarms, which locks
-// alarm_rules, so no other rule can take the room meanwhile.
+// setInputs stores the sensors that r refers to. A sensor that r did not refer to before must not
+// have the maximum of alarms. The transaction has inserted or updated r in alarms, which locks
+// alarm_rules, so that no other rule can be added meanwhile.
 func (s *Store) setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error {
 	const remove = `DELETE FROM alarm_inputs WHERE alarm_id = $1 AND sensor_id <> ALL ($2::int[])`
 	sensors := int32s(r.Sensors())
@@ -90,7 +90,7 @@ func (s *Store) setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error
 	if err := tx.SelectContext(ctx, &added, add, r.ID, sensors); err != nil {
 		return err
 	}
-	const full = `
+	const exceeded = `
 		SELECT sensor_id
 		FROM alarm_inputs
 		WHERE sensor_id = ANY ($1::int[])
@@ -99,7 +99,7 @@ func (s *Store) setInputs(ctx context.Context, tx *sqlx.Tx, r *alarm.Rule) error
 		ORDER BY sensor_id
 		LIMIT 1`
 	var over []int64
-	if err := tx.SelectContext(ctx, &over, full, int32s(added), s.alarmsPerSensor); err != nil {
+	if err := tx.SelectContext(ctx, &over, exceeded, int32s(added), s.alarmsPerSensor); err != nil {
 		return err
 	}
 	if len(over) > 0 {

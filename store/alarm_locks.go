@@ -53,14 +53,14 @@ func withRules[T any](
 func lockAlarms(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, ids []int64, skipLocked bool, now time.Time,
 ) (*evaluator, error) {
-	m := newEvaluator(rules)
-	return m, m.lock(ctx, tx, ids, nil, skipLocked, now)
+	ev := newEvaluator(rules)
+	return ev, ev.lock(ctx, tx, ids, nil, skipLocked, now)
 }
 
-// lockLinked locks and loads the linked alarms of the new rows, and locks latest of all new rows, in
-// order. Without linked alarms it does nothing.
-func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now time.Time) error {
-	if !m.rules.hasLinked {
+// lockLinked locks and loads the linked alarms of the new rows, and locks latest of all new rows,
+// in order. Without linked alarms it does nothing.
+func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, ev *evaluator, now time.Time) error {
+	if !ev.rules.hasLinked {
 		return nil
 	}
 	var ids, sensors []int64
@@ -70,12 +70,12 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now t
 			continue
 		}
 		sensors = append(sensors, r.sensor)
-		all := m.rules.bySensor[r.sensor]
-		if len(m.rules.unlinked[r.sensor]) == len(all) {
+		all := ev.rules.bySensor[r.sensor]
+		if len(ev.rules.unlinked[r.sensor]) == len(all) {
 			continue
 		}
 		for _, id := range all {
-			if m.rules.isLinked(m.rules.byID[id]) {
+			if ev.rules.isLinked(ev.rules.byID[id]) {
 				ids = append(ids, id)
 			}
 		}
@@ -83,24 +83,25 @@ func (b *batch) lockLinked(ctx context.Context, tx *sqlx.Tx, m *evaluator, now t
 	if len(ids) == 0 {
 		return nil
 	}
-	return m.lock(ctx, tx, m.rules.withSuppressed(ids), sensors, false, now)
+	return ev.lock(ctx, tx, ev.rules.withSuppressed(ids), sensors, false, now)
 }
 
-// lock locks latest of the sensors of the alarms ids and of sensors, and locks and loads the alarms.
-func (m *evaluator) lock(
+// lock locks latest of the sensors of the alarms ids and of sensors, and locks and loads the
+// alarms.
+func (ev *evaluator) lock(
 	ctx context.Context, tx *sqlx.Tx, ids, sensors []int64, skipLocked bool, now time.Time,
 ) error {
-	locked, err := lockLatest(ctx, tx, append(m.rules.sensorsOf(ids), sensors...), skipLocked)
+	locked, err := lockLatest(ctx, tx, append(ev.rules.sensorsOf(ids), sensors...), skipLocked)
 	if err != nil {
 		return err
 	}
-	if err := m.loadStates(ctx, tx, ids, skipLocked); err != nil {
+	if err := ev.loadStates(ctx, tx, ids, skipLocked); err != nil {
 		return err
 	}
-	if err := m.addNewest(ctx, tx, locked, skipLocked); err != nil {
+	if err := ev.addNewest(ctx, tx, locked, skipLocked); err != nil {
 		return err
 	}
-	return m.followRules(ids, now)
+	return ev.followRules(ids, now)
 }
 
 // lockLatest locks the rows that sensors have in latest, and returns the sensors that have one.
@@ -128,7 +129,7 @@ func lockLatest(
 }
 
 // loadStates locks and reads the states of the alarms ids, which lack the newest readings.
-func (m *evaluator) loadStates(
+func (ev *evaluator) loadStates(
 	ctx context.Context, tx *sqlx.Tx, ids []int64, skipLocked bool,
 ) error {
 	q := `
@@ -151,21 +152,21 @@ func (m *evaluator) loadStates(
 		if err := rows.Scan(&id, &rowVersion, &ruleVersion, &state); err != nil {
 			return err
 		}
-		p := &evaluation{rule: m.rules.byID[id], rowVersion: rowVersion}
+		p := &evaluation{rule: ev.rules.byID[id], rowVersion: rowVersion}
 		if err := json.Unmarshal(state, &p.state); err != nil {
 			return err
 		}
 		if ruleVersion > p.rule.Version {
 			return errRetry
 		}
-		m.alarms[id] = p
+		ev.alarms[id] = p
 	}
 	return rows.Err()
 }
 
-// loadUnlinked loads the unlinked alarms of sensors that this transaction has moved. Of the previous
-// newest readings they need only the instants.
-func (m *evaluator) loadUnlinked(
+// loadUnlinked loads the unlinked alarms of sensors that this transaction has moved. Of the
+// previous newest readings they need only the instants.
+func (ev *evaluator) loadUnlinked(
 	ctx context.Context, tx *sqlx.Tx, moved []movedSensor, now time.Time,
 ) error {
 	if len(moved) == 0 {
@@ -173,15 +174,15 @@ func (m *evaluator) loadUnlinked(
 	}
 	var ids []int64
 	for _, v := range moved {
-		ids = append(ids, m.rules.unlinked[v.sensor]...)
+		ids = append(ids, ev.rules.unlinked[v.sensor]...)
 	}
 	slices.Sort(ids)
-	if err := m.loadStates(ctx, tx, ids, false); err != nil {
+	if err := ev.loadStates(ctx, tx, ids, false); err != nil {
 		return err
 	}
 	for _, v := range moved {
-		for _, id := range m.rules.unlinked[v.sensor] {
-			p := m.alarms[id]
+		for _, id := range ev.rules.unlinked[v.sensor] {
+			p := ev.alarms[id]
 			if p == nil {
 				continue
 			}
@@ -191,18 +192,18 @@ func (m *evaluator) loadUnlinked(
 			p.before = p.state
 		}
 	}
-	return m.followRules(ids, now)
+	return ev.followRules(ids, now)
 }
 
 // addNewest gives each state the newest readings of its sensors before this transaction's. locked
 // are the sensors whose latest is locked. A sensor that has a row which is not locked got it after
 // the locks were taken, or another transaction holds it: then the transaction is repeated or, with
 // skipLocked, the alarm left out.
-func (m *evaluator) addNewest(
+func (ev *evaluator) addNewest(
 	ctx context.Context, tx *sqlx.Tx, locked map[int64]bool, skipLocked bool,
 ) error {
-	ids := m.alarmIDs()
-	newest, err := readNewest(ctx, tx, m.rules.sensorsOf(ids))
+	ids := ev.alarmIDs()
+	newest, err := readNewest(ctx, tx, ev.rules.sensorsOf(ids))
 	if err != nil {
 		return err
 	}
@@ -212,10 +213,10 @@ func (m *evaluator) addNewest(
 		}
 	}
 	for _, id := range ids {
-		p := m.alarms[id]
+		p := ev.alarms[id]
 		for _, sensor := range p.rule.Sensors() {
 			if _, exists := newest[sensor]; exists && !locked[sensor] {
-				delete(m.alarms, id)
+				delete(ev.alarms, id)
 			}
 		}
 		p.state = newest.addTo(p.state, p.rule)
@@ -226,10 +227,10 @@ func (m *evaluator) addNewest(
 
 // followRules carries those of the alarms ids over to their rule whose state was made by an earlier
 // version of it.
-func (m *evaluator) followRules(ids []int64, now time.Time) error {
+func (ev *evaluator) followRules(ids []int64, now time.Time) error {
 	for _, id := range ids {
-		if p := m.alarms[id]; p != nil && p.state.RuleVersion != p.rule.Version {
-			if err := m.apply(id, alarm.Command{Kind: alarm.FollowRule}, now); err != nil {
+		if p := ev.alarms[id]; p != nil && p.state.RuleVersion != p.rule.Version {
+			if err := ev.apply(id, alarm.Command{Kind: alarm.FollowRule}, now); err != nil {
 				return err
 			}
 		}

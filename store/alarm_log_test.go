@@ -35,7 +35,8 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 	begin := func(sensor int64) <-chan error {
 		ended := make(chan error, 1)
 		go func() {
-			_, err := s.Write(t.Context(), []store.Reading{reading(sensor, 1, 90)}, store.SideWrites{})
+			_, err := s.Write(t.Context(), []store.Reading{reading(sensor, 1, 90)},
+				store.SideWrites{})
 			ended <- err
 		}()
 		return ended

@@ -13,10 +13,10 @@ import (
 
 // How long readings take to arrive.
 //
-// The transit time of a reading is the time from its effective time to its receipt. The transit time
-// of a sensor's newest reading tells how far its clock is off; how much longer other readings take,
-// which arrive in batches, is learned as latest.spread_ms. When no reading ends a delay of an alarm,
-// the delay is over once a reading from its end would have arrived, with a margin.
+// The transit time of a reading is the time from its effective time to its receipt. The transit
+// time of a sensor's newest reading tells how far its clock is off; how much longer other readings
+// take, which arrive in batches, is learned as latest.spread_ms. When no reading ends a delay of an
+// alarm, the delay is over once a reading from its end would have arrived, with a margin.
 
 const (
 	// maxSpread bounds the spread: a backlog of days must not make delays wait for days.
@@ -40,8 +40,8 @@ const nextSpread = `CASE
 // transit returns how long r took to arrive.
 func (r *Reading) transit() time.Duration { return max(r.receivedTime().Sub(r.Timestamp), 0) }
 
-// spreads returns for the newest row of each sensor by how many milliseconds the transit time of its
-// other rows is longer, plus 1; 0 for sensors without an alarm that has delays.
+// spreads returns for the newest row of each sensor by how many milliseconds the transit time of
+// its other rows is longer, plus 1; 0 for sensors without an alarm that has delays.
 func (b *batch) spreads(newest []row, rules *ruleSet) []int32 {
 	spreads := make([]int32, len(newest))
 	if len(rules.delayed) == 0 {
@@ -69,21 +69,21 @@ func (b *batch) spreads(newest []row, rules *ruleSet) []int32 {
 }
 
 // noteLateReceipts records the receipt of late readings, as signs of life, where an alarm watches
-// for silence. It adds their sensors to m.moved.
+// for silence. It adds their sensors to ev.moved.
 func (b *batch) noteLateReceipts(
-	ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator,
+	ctx context.Context, tx *sqlx.Tx, newest []row, ev *evaluator,
 ) error {
-	if len(m.moved) == len(newest) {
+	if len(ev.moved) == len(newest) {
 		return nil
 	}
 	var late []row
-	moved := m.moved
+	moved := ev.moved
 	for _, r := range newest {
 		for len(moved) > 0 && moved[0].sensor < r.sensor {
 			moved = moved[1:]
 		}
 		isMoved := len(moved) > 0 && moved[0].sensor == r.sensor
-		if !isMoved && m.rules.watchesSilence(r.sensor) {
+		if !isMoved && ev.rules.watchesSilence(r.sensor) {
 			late = append(late, r)
 		}
 	}
@@ -112,9 +112,9 @@ func (b *batch) noteLateReceipts(
 		}
 		v.at, v.previous = series.InstantOf(at), series.InstantOf(at)
 		v.previousReceived = series.InstantOf(received)
-		m.moved = append(m.moved, v)
+		ev.moved = append(ev.moved, v)
 	}
-	slices.SortFunc(m.moved, bySensor)
+	slices.SortFunc(ev.moved, bySensor)
 	return rows.Err()
 }
 

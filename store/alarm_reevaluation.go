@@ -9,47 +9,48 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// evaluateCurrent evaluates the alarm id, which m has locked, on the current values of its sensors;
-// why is the reason in its events. When the newest readings of all its sensors are stale, the alarm
-// waits for the next reading.
-func (m *evaluator) evaluateCurrent(
+// evaluateCurrent evaluates the alarm id, which ev has locked, on the current values of its
+// sensors; why is the reason in its events. When the newest readings of all its sensors are stale,
+// the alarm waits for the next reading.
+func (ev *evaluator) evaluateCurrent(
 	ctx context.Context, tx *sqlx.Tx, id int64, why string, now time.Time,
 ) error {
-	rule := m.alarms[id].rule
+	rule := ev.alarms[id].rule
 	current, err := currentSensors(ctx, tx, rule.Sensors(), now)
 	if err != nil || len(current) == 0 && rule.Kind != alarm.NoData {
 		return err
 	}
-	return m.reevaluate(id, why, now)
+	return ev.reevaluate(id, why, now)
 }
 
 // reevaluate evaluates the alarm id on the newest readings of its sensors, however old they are.
-func (m *evaluator) reevaluate(id int64, why string, now time.Time) error {
-	p := m.alarms[id]
+func (ev *evaluator) reevaluate(id int64, why string, now time.Time) error {
+	p := ev.alarms[id]
 	next, events, err := alarm.Evaluate(p.rule, p.state, now.UTC().Truncate(time.Microsecond), why)
-	return m.advanceOrFault(id, next, events, err, now)
+	return ev.advanceOrFault(id, next, events, err, now)
 }
 
 // reevaluateSensor evaluates the alarms of a sensor, some of whose readings were deleted, on the
-// newest reading that remains, however old it is. ids are these alarms and those that they suppress.
+// newest reading that remains, however old it is. ids are these alarms and those that they
+// suppress.
 func reevaluateSensor(
 	ctx context.Context, tx *sqlx.Tx, rules *ruleSet, sensor int64, ids []int64,
 ) error {
 	now := time.Now()
-	m, err := lockAlarms(ctx, tx, rules, ids, false, now)
+	ev, err := lockAlarms(ctx, tx, rules, ids, false, now)
 	if err != nil {
 		return err
 	}
 	for _, id := range rules.bySensor[sensor] {
-		p := m.alarms[id]
+		p := ev.alarms[id]
 		if p == nil || p.rule.Kind == alarm.NoData { // a deletion is not silence
 			continue
 		}
-		if err := m.reevaluate(id, "judged after readings were deleted", now); err != nil {
+		if err := ev.reevaluate(id, "judged after readings were deleted", now); err != nil {
 			return err
 		}
 	}
-	return m.write(ctx, tx)
+	return ev.write(ctx, tx)
 }
 
 // currentSensors returns those of sensors whose newest reading is not stale at now: it is at most 5

@@ -269,7 +269,8 @@ func TestDeletedReadings_AlarmsAreJudgedOnWhatIsLeft(t *testing.T) {
 		ok(t, err)
 		return fmt.Sprint(e.Why)
 	}
-	gone := "The reading of sensor 1 of 2026-03-04T12:01:00Z that raised it is not stored any more: it was deleted, or its retention is over."
+	gone := "The reading of sensor 1 of 2026-03-04T12:01:00Z that raised it is not stored any " +
+		"more: it was deleted, or its retention is over."
 	if strings.Contains(why(), gone) {
 		t.Errorf("before: got %s", why())
 	}

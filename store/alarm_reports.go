@@ -10,12 +10,12 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// simulationPage is how many readings are read at once.
+// simulationPage is how many readings Simulate reads at once.
 const simulationPage = 10_000
 
-// Simulate follows a compiled rule, and the alarms that may suppress it by their rules of today,
-// through the stored readings of [from, to), see alarm.Simulate, and returns its state at the end
-// and how many readings it looked at.
+// Simulate evaluates a compiled rule on the stored readings of [from, to) and calls each with its
+// events until that returns false; see alarm.Simulate. Alarms that may suppress it are simulated
+// with their rules of today. It returns the state at the end and the number of readings.
 func (s *Store) Simulate(
 	ctx context.Context, r *alarm.Rule, from, to time.Time, each func(alarm.Event) bool,
 ) (alarm.State, int, error) {
@@ -37,16 +37,16 @@ func (s *Store) Simulate(
 	return state, n, explain("simulate", err)
 }
 
-// samples are the readings of sensors in order of time, beginning with the last of each before
-// from; n counts those from there on.
+// samples returns the readings of sensors in order of time, beginning with the last reading of each
+// before from. It counts the readings since from in n.
 func (s *Store) samples(
 	ctx context.Context, sensors []int64, from, to time.Time, n *int,
 ) iter.Seq2[alarm.Sample, error] {
 	return func(yield func(alarm.Sample, error) bool) {
 		var before []alarm.Sample
 		for _, sensor := range sensors {
-			rs, err := s.Readings(ctx,
-				ReadingsQuery{Sensors: []int64{sensor}, End: &from, Limit: 1})
+			last := ReadingsQuery{Sensors: []int64{sensor}, End: &from, Limit: 1}
+			rs, err := s.Readings(ctx, last)
 			if err != nil {
 				yield(alarm.Sample{}, err)
 				return
@@ -89,7 +89,7 @@ func (s *Store) samples(
 	}
 }
 
-// ExplainAlarm says why the alarm id is in its state at now.
+// ExplainAlarm explains why the alarm id is in its state at now.
 func (s *Store) ExplainAlarm(
 	ctx context.Context, id int64, now time.Time,
 ) (alarm.Explanation, error) {
@@ -113,27 +113,58 @@ func (s *Store) ExplainAlarm(
 	if err != nil {
 		return alarm.Explanation{}, explain("alarm", err)
 	}
-	state = s.away().excuse(r, found.addTo(state, r))
+	state = s.knownAbsences().exclude(r, found.addTo(state, r))
 	e := alarm.Explain(r, state, now.UTC())
-	if by := state.RaisedBy; by.SensorID != 0 && (state.Active || state.Latched || state.Unacked) {
-		var stored bool
-		const q = `SELECT EXISTS (SELECT FROM sensor_data WHERE sensor_id = $1 AND timestamp = $2)`
-		if err := s.api.GetContext(ctx, &stored, q, by.SensorID, by.Timestamp); err != nil {
-			return alarm.Explanation{}, explain("alarm", err)
-		}
-		if !stored {
-			e.Why = append(e.Why,
-				fmt.Sprintf("The reading of sensor %d of %s that raised it is not stored any more: it was deleted, "+
-					"or its retention is over.", by.SensorID,
-					by.Timestamp.UTC().Format(time.RFC3339Nano)))
-		}
+	by := state.RaisedBy
+	if by.SensorID == 0 || !state.Active && !state.Latched && !state.Unacked {
+		return e, nil
+	}
+	var stored bool
+	const q = `SELECT EXISTS (SELECT FROM sensor_data WHERE sensor_id = $1 AND timestamp = $2)`
+	if err := s.api.GetContext(ctx, &stored, q, by.SensorID, by.Timestamp); err != nil {
+		return alarm.Explanation{}, explain("alarm", err)
+	}
+	if !stored {
+		e.Why = append(e.Why, fmt.Sprintf("The reading of sensor %d of %s that raised it is not "+
+			"stored any more: it was deleted, or its retention is over.",
+			by.SensorID, by.Timestamp.UTC().Format(time.RFC3339Nano)))
 	}
 	return e, nil
 }
 
-// AlarmKPI measures the alarm system in [from, to) against EEMUA 191.
+// AlarmKPI measures the alarm system in [from, to) by EEMUA 191.
 func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResult, error) {
 	k := alarm.NewKPI(from, to, alarm.EEMUA191)
+	if err := s.addStanding(ctx, k, from); err != nil {
+		return alarm.KPIResult{}, explain("alarm kpi", err)
+	}
+	const q = `
+		SELECT at, alarm_id, occurrence, version, rule_version, kind, before, after, level,
+			severity, quiet
+		FROM alarm_events
+		WHERE at >= $1 AND at < $2
+		ORDER BY at, "offset"`
+	var events []AlarmEvent
+	if err := s.api.SelectContext(ctx, &events, q, from, to); err != nil {
+		return alarm.KPIResult{}, explain("alarm kpi", err)
+	}
+	for _, e := range events {
+		k.Add(e.AlarmID, alarm.Event{
+			At:           e.At,
+			Kind:         alarm.EventKind(e.Kind),
+			Occurrence:   e.Occurrence,
+			StateVersion: e.StateVersion,
+			RuleVersion:  e.RuleVersion,
+			Level:        alarm.Level(e.Level),
+			Severity:     alarm.Severity(e.Severity),
+			Quiet:        e.Quiet,
+		})
+	}
+	return k.Result(), nil
+}
+
+// addStanding adds to k the alarms that stand at from.
+func (s *Store) addStanding(ctx context.Context, k *alarm.KPI, from time.Time) error {
 	const standing = `
 		SELECT alarm_id, occurrence, at
 		FROM (
@@ -144,42 +175,27 @@ func (s *Store) AlarmKPI(ctx context.Context, from, to time.Time) (alarm.KPIResu
 		WHERE kind = 'raised'`
 	var raised []AlarmEvent
 	if err := s.api.SelectContext(ctx, &raised, standing, from); err != nil {
-		return alarm.KPIResult{}, explain("alarm figures", err)
+		return err
 	}
-	const acked = `SELECT alarm_id, occurrence FROM alarm_events WHERE kind = 'acknowledged' AND at < $1`
+	const acknowledged = `
+		SELECT alarm_id, occurrence
+		FROM alarm_events
+		WHERE kind = 'acknowledged' AND at < $1`
 	var acks []AlarmEvent
-	if err := s.api.SelectContext(ctx, &acks, acked, from); err != nil {
-		return alarm.KPIResult{}, explain("alarm figures", err)
+	if err := s.api.SelectContext(ctx, &acks, acknowledged, from); err != nil {
+		return err
 	}
-	seen := map[[2]int64]bool{}
-	for _, a := range acks {
-		seen[[2]int64{a.AlarmID, a.Occurrence}] = true
+	type occurrence struct{ alarmID, number int64 }
+	isAcked := map[occurrence]bool{}
+	for _, e := range acks {
+		isAcked[occurrence{e.AlarmID, e.Occurrence}] = true
 	}
 	for _, e := range raised {
 		unacked := e.At
-		if seen[[2]int64{e.AlarmID, e.Occurrence}] {
+		if isAcked[occurrence{e.AlarmID, e.Occurrence}] {
 			unacked = time.Time{}
 		}
 		k.Standing(e.AlarmID, e.At, unacked)
 	}
-	var events []AlarmEvent
-	const q = `
-		SELECT at, alarm_id, occurrence, version, rule_version, kind, before, after, level, severity, quiet
-		FROM alarm_events
-		WHERE at >= $1 AND at < $2
-		ORDER BY at, "offset"`
-	if err := s.api.SelectContext(ctx, &events, q, from, to); err != nil {
-		return alarm.KPIResult{}, explain("alarm figures", err)
-	}
-	for _, e := range events {
-		k.Add(e.AlarmID, alarm.Event{
-			At:           e.At,
-			Kind:         alarm.EventKind(e.Kind),
-			Occurrence:   e.Occurrence,
-			StateVersion: e.StateVersion,
-			RuleVersion:  e.RuleVersion,
-			Level:        alarm.Level(e.Level), Severity: alarm.Severity(e.Severity), Quiet: e.Quiet,
-		})
-	}
-	return k.Result(), nil
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -15,27 +14,27 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// rules are the rules of all alarms, kept at hand. The database counts their changes; a set is
-// never changed once it is given out.
-type rules struct {
+// ruleCache holds the newest set of rules. The database counts the changes of rules as generations;
+// a set does not change after it was loaded.
+type ruleCache struct {
 	loading sync.Mutex
 	current atomic.Pointer[ruleSet] // nil: not loaded yet
 }
 
-// ruleSet is the rules as they were at a generation.
+// ruleSet is the rules of all alarms at a generation.
 type ruleSet struct {
 	generation int64
 	byID       map[int64]*alarm.Rule
-	gateways   map[int64]int64   // of each alarm
-	bySensor   map[int64][]int64 // alarms to be stepped with readings of the sensor
-	unlinked   map[int64][]int64 // those of them that are not linked
+	gateways   map[int64]int64   // the gateway of each alarm
+	bySensor   map[int64][]int64 // the alarms that a sensor's readings are evaluated by
+	unlinked   map[int64][]int64 // those of bySensor that are not linked
 	hasLinked  bool
-	delayed    map[int64]bool    // sensors with an alarm that has a delay
-	suppresses map[int64][]int64 // alarms that name this one as their cause
+	delayed    map[int64]bool    // sensors of an alarm that has a delay
+	suppresses map[int64][]int64 // the alarms that name an alarm in suppressed_by
 	unusable   map[int64]bool    // alarms whose rule this program does not understand
 }
 
-// newestRules returns the rules as they are in the database now.
+// newestRules returns the rules that are committed now.
 func (s *Store) newestRules(ctx context.Context) (*ruleSet, error) {
 	generation, _, err := s.ruleGeneration(ctx)
 	if err != nil {
@@ -44,18 +43,17 @@ func (s *Store) newestRules(ctx context.Context) (*ruleSet, error) {
 	if n := s.rules.current.Load(); n != nil && n.generation == generation {
 		return n, nil
 	}
-	return s.loadNewest(ctx)
+	return s.loadNewestRules(ctx)
 }
 
-// ruleGeneration counts the changes of rules, and says which was the last removal.
+// ruleGeneration returns the newest generation of the rules, and that of the last removal.
 func (s *Store) ruleGeneration(ctx context.Context) (generation, removed int64, err error) {
-	err = s.ingest.QueryRowContext(ctx, `SELECT generation, removed FROM alarm_rules`).Scan(
-		&generation, &removed,
-	)
+	const q = `SELECT generation, removed FROM alarm_rules`
+	err = s.ingest.QueryRowContext(ctx, q).Scan(&generation, &removed)
 	return generation, removed, err
 }
 
-func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
+func (s *Store) loadNewestRules(ctx context.Context) (*ruleSet, error) {
 	s.rules.loading.Lock()
 	defer s.rules.loading.Unlock()
 	generation, removed, err := s.ruleGeneration(ctx)
@@ -63,7 +61,7 @@ func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
 		return nil, err
 	}
 	old := s.rules.current.Load()
-	if old != nil && old.generation == generation { // somebody was faster
+	if old != nil && old.generation == generation { // another goroutine was first
 		return old, nil
 	}
 	n := &ruleSet{
@@ -73,7 +71,7 @@ func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
 		unusable:   map[int64]bool{},
 	}
 	since := int64(0)
-	if old != nil && removed <= old.generation { // those that have not changed are as they were
+	if old != nil && removed <= old.generation { // rules have only been added or changed
 		since = old.generation
 		for id, r := range old.byID {
 			n.byID[id], n.gateways[id] = r, old.gateways[id]
@@ -88,23 +86,23 @@ func (s *Store) loadNewest(ctx context.Context) (*ruleSet, error) {
 	return n, nil
 }
 
-// loadRules adds to n the rules that have changed after the generation since. What was committed
-// after n's generation was read may be among them and is loaded again next time.
+// loadRules adds to n the rules that have changed after the generation since. Rules that were
+// committed after n's generation was read may be among them; they are loaded again next time.
 func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 	var rows []struct {
-		ID         int64   `db:"id"`
-		Version    int64   `db:"version"`
-		SensorID   int64   `db:"sensor_id"`
-		GatewayID  int64   `db:"gateway_id"`
-		Sensor     string  `db:"sensor"`
-		Gateway    string  `db:"gateway"`
-		Unit       string  `db:"unit"`
-		Span       float64 `db:"span"`
-		Definition []byte  `db:"rule"`
+		ID        int64   `db:"id"`
+		Version   int64   `db:"version"`
+		SensorID  int64   `db:"sensor_id"`
+		GatewayID int64   `db:"gateway_id"`
+		Sensor    string  `db:"sensor"`
+		Gateway   string  `db:"gateway"`
+		Unit      string  `db:"unit"`
+		Span      float64 `db:"span"`
+		Rule      []byte  `db:"rule"`
 	}
 	const q = `
-		SELECT a.id, a.version, a.sensor_id, ` + gatewayOf + ` AS gateway_id, s.name AS sensor, g.name AS gateway, s.unit,
-			coalesce(s.max_value - s.min_value, 0) AS span, a.rule
+		SELECT a.id, a.version, a.sensor_id, ` + gatewayOf + ` AS gateway_id, s.name AS sensor,
+			g.name AS gateway, s.unit, coalesce(s.max_value - s.min_value, 0) AS span, a.rule
 		FROM alarms a
 		JOIN sensors s ON s.id = a.sensor_id
 		JOIN gateways g ON g.id = ` + gatewayOf + `
@@ -113,15 +111,16 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 		return err
 	}
 	for _, row := range rows {
-		r, err := alarm.ParseRule(row.Definition)
+		r, err := alarm.ParseRule(row.Rule)
 		if err == nil {
-			r.ID, r.Version, r.SensorID, r.Sensor, r.Gateway, r.Unit, r.Span =
-				row.ID, row.Version, row.SensorID, row.Sensor, row.Gateway, row.Unit, row.Span
+			r.ID, r.Version = row.ID, row.Version
+			r.SensorID, r.Sensor = row.SensorID, row.Sensor
+			r.Gateway, r.Unit, r.Span = row.Gateway, row.Unit, row.Span
 			err = r.Compile()
 		}
-		if err != nil { // of a newer program, or meddled with: readings must not wait for it
-			s.log.LogAttrs(ctx, slog.LevelError, "an alarm's rule cannot be used",
-				slog.Int64("alarm_id", row.ID), slog.Any("error", err))
+		if err != nil { // of a newer program, or edited by hand: readings must not wait for it
+			s.log.ErrorContext(ctx, "ignoring an unusable alarm rule",
+				"alarm_id", row.ID, "error", err)
 			delete(n.byID, row.ID)
 			n.unusable[row.ID] = true
 			continue
@@ -132,6 +131,7 @@ func (s *Store) loadRules(ctx context.Context, n *ruleSet, since int64) error {
 	return nil
 }
 
+// index derives the other members from byID.
 func (n *ruleSet) index() {
 	n.bySensor, n.suppresses, n.delayed = map[int64][]int64{}, map[int64][]int64{}, map[int64]bool{}
 	for id, r := range n.byID {
@@ -158,35 +158,34 @@ func (n *ruleSet) index() {
 	}
 }
 
-// linked reports whether an alarm looks at several sensors, suppresses others or is suppressed by
-// them. One that is not stands alone: nothing but its sensor's readings, commands and the clock
-// move it.
+// isLinked reports whether an alarm refers to several sensors, suppresses others or is suppressed
+// by them. The state of an unlinked alarm changes only by its sensor's readings, commands and time.
 func (n *ruleSet) isLinked(r *alarm.Rule) bool {
 	return len(r.SuppressedBy) > 0 || len(n.suppresses[r.ID]) > 0 || len(r.Sensors()) > 1
 }
 
-// inOrder brings ids into the order in which alarms are stepped: those that suppress before those
-// they suppress, else by id.
+// sort sorts ids into the order of evaluation: alarms before those that they suppress, else by id.
+// depths caches the depth of each alarm.
 func (n *ruleSet) sort(ids []int64, depths map[int64]int) {
-	var depth func(id int64) int // of causes behind it
+	var depth func(id int64) int // the longest chain of its causes
 	depth = func(id int64) int {
 		if d, known := depths[id]; known || n.byID[id] == nil {
 			return d
 		}
-		depths[id] = 0 // should it be among its own causes
-		deepest := 0
+		depths[id] = 0 // ends the recursion when it is among its own causes
+		maxDepth := 0
 		for _, cause := range n.byID[id].SuppressedBy {
-			deepest = max(deepest, depth(cause)+1)
+			maxDepth = max(maxDepth, depth(cause)+1)
 		}
-		depths[id] = deepest
-		return deepest
+		depths[id] = maxDepth
+		return maxDepth
 	}
 	slices.Sort(ids)
 	slices.SortStableFunc(ids, func(a, b int64) int { return cmp.Compare(depth(a), depth(b)) })
 }
 
-// causes are the rules of the alarms that may suppress r's, directly or through others, in the
-// order of inOrder.
+// causes returns the rules of the alarms that may suppress that of r, directly or through others,
+// in the order of evaluation.
 func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
 	var ids []int64
 	var add func(r *alarm.Rule)
@@ -207,7 +206,8 @@ func (n *ruleSet) causes(r *alarm.Rule) []*alarm.Rule {
 	return causes
 }
 
-// with returns ids and all alarms that one of them may suppress, through others too, in order.
+// withSuppressed returns ids and all alarms that they may suppress, directly or through others, by
+// id. Alarms that are not in the set are left out.
 func (n *ruleSet) withSuppressed(ids []int64) []int64 {
 	seen := make(map[int64]bool, len(ids))
 	var add func(id int64)
@@ -231,7 +231,7 @@ func (n *ruleSet) withSuppressed(ids []int64) []int64 {
 	return out
 }
 
-// change returns the rules with r in place of what it was.
+// withRule returns the set with the rule r of an alarm of gateway added or replaced.
 func (n *ruleSet) withRule(r *alarm.Rule, gateway int64) *ruleSet {
 	c := &ruleSet{
 		generation: n.generation,
@@ -243,7 +243,7 @@ func (n *ruleSet) withRule(r *alarm.Rule, gateway int64) *ruleSet {
 	return c
 }
 
-// sensors are those that the alarms look at, in order.
+// sensorsOf returns the sensors that the alarms ids refer to, in order.
 func (n *ruleSet) sensorsOf(ids []int64) []int64 {
 	var out []int64
 	for _, id := range ids {
@@ -252,19 +252,20 @@ func (n *ruleSet) sensorsOf(ids []int64) []int64 {
 	return unique(out)
 }
 
-// CheckRule fills in what r has to know of its sensor and reports what is wrong with it by field,
-// with the sensors and alarms it names that are not there.
+// CheckRule fills in what r has to know of its sensor and returns the faults of r by field. Unknown
+// sensors and alarms are among them.
 func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, error) {
 	const q = `
 		SELECT s.name, g.name, s.unit, coalesce(s.max_value - s.min_value, 0)
-		FROM sensors s JOIN gateways g ON g.id = ` + gatewayOf + `
+		FROM sensors s
+		JOIN gateways g ON g.id = ` + gatewayOf + `
 		WHERE s.id = $1`
-	known, err := s.UnknownSensors(ctx, r.Sensors())
+	unknown, err := s.UnknownSensors(ctx, r.Sensors())
 	if err != nil {
 		return nil, err
 	}
 	var faults []alarm.Fault
-	for _, id := range known {
+	for _, id := range unknown {
 		field := "rule"
 		switch {
 		case id == r.SensorID:
@@ -287,7 +288,10 @@ func (s *Store) CheckRule(ctx context.Context, r *alarm.Rule) ([]alarm.Fault, er
 		faults = append(faults, alarm.Fault{Field: "rule." + f.Field, Reason: f.Reason})
 	}
 	var missing []int64
-	const causes = `SELECT c FROM unnest($1::bigint[]) c WHERE NOT EXISTS (SELECT FROM alarms WHERE id = c)`
+	const causes = `
+		SELECT c
+		FROM unnest($1::bigint[]) c
+		WHERE NOT EXISTS (SELECT FROM alarms WHERE id = c)`
 	if err := s.api.SelectContext(ctx, &missing, causes, pq.Array(r.SuppressedBy)); err != nil {
 		return nil, explain("alarm", err)
 	}

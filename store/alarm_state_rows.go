@@ -48,11 +48,11 @@ func stateRowOf(r *alarm.Rule, s alarm.State) (stateRow, error) {
 
 // writeStates writes the states of the alarms ids and gives latest of their sensors the new stamp.
 // When a row has changed since it was read, in spite of the locks, the error is errRetry.
-func (m *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
+func (ev *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := m.stateRows(ids)
+	rows, err := ev.stateRows(ids)
 	if err != nil {
 		return err
 	}
@@ -88,24 +88,24 @@ func (m *evaluator) writeStates(ctx context.Context, tx *sqlx.Tx, ids []int64) e
 		return errRetry
 	}
 	for _, id := range ids {
-		m.alarms[id].written = true
+		ev.alarms[id].written = true
 	}
 	const stamp = `UPDATE latest SET stamp = $2 WHERE sensor_id = ANY ($1::int[])`
-	_, err = tx.ExecContext(ctx, stamp, int32s(m.rules.sensorsOf(ids)), m.stamp)
+	_, err = tx.ExecContext(ctx, stamp, int32s(ev.rules.sensorsOf(ids)), ev.stamp)
 	return err
 }
 
 // stateRows returns the rows of the alarms ids.
-func (m *evaluator) stateRows(ids []int64) ([]stateRow, error) {
+func (ev *evaluator) stateRows(ids []int64) ([]stateRow, error) {
 	since := map[int64]time.Time{} // when each alarm entered its state
-	for _, e := range m.events {
+	for _, e := range ev.events {
 		if e.Before != e.After {
 			since[e.AlarmID] = e.At
 		}
 	}
 	rows := make([]stateRow, len(ids))
 	for i, id := range ids {
-		p := m.alarms[id]
+		p := ev.alarms[id]
 		row, err := stateRowOf(p.rule, p.state)
 		if err != nil {
 			return nil, err

@@ -51,31 +51,31 @@ func (s *Store) sweepAfter(
 	if err != nil || len(due) == 0 {
 		return swept{}, err
 	}
-	m, err := lockAlarms(ctx, tx, rules, rules.withSuppressed(due), true, now)
+	ev, err := lockAlarms(ctx, tx, rules, rules.withSuppressed(due), true, now)
 	if err != nil {
 		return swept{}, err
 	}
 	for _, id := range due {
-		if !m.hasAll(rules.withSuppressed([]int64{id})) {
+		if !ev.hasAll(rules.withSuppressed([]int64{id})) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return swept{}, err
 		}
-		p := m.alarms[id]
-		p.state, p.due = s.away().excuse(p.rule, p.state), true
-		if err := m.fireTimers(id, now); err != nil {
+		p := ev.alarms[id]
+		p.state, p.due = s.knownAbsences().exclude(p.rule, p.state), true
+		if err := ev.fireTimers(id, now); err != nil {
 			return swept{}, err
 		}
 	}
-	return swept{events: len(m.events), last: due[len(due)-1]}, m.write(ctx, tx)
+	return swept{events: len(ev.events), last: due[len(due)-1]}, ev.write(ctx, tx)
 }
 
-// hasAll reports whether all of ids are loaded. It is false for no ids: the rule of an alarm that is
-// not in the rule set cannot be used.
-func (m *evaluator) hasAll(ids []int64) bool {
+// hasAll reports whether all of ids are loaded. It is false for no ids: the rule of an alarm that
+// is not in the rule set cannot be used.
+func (ev *evaluator) hasAll(ids []int64) bool {
 	for _, id := range ids {
-		if m.alarms[id] == nil {
+		if ev.alarms[id] == nil {
 			return false
 		}
 	}

@@ -98,8 +98,8 @@ func (b *batch) rejections() []Rejection {
 	return all
 }
 
-// outcomeOfRepeat returns the outcome of a reading whose key is already stored with another value or
-// the same.
+// outcomeOfRepeat returns the outcome of a reading whose key is already stored with another value
+// or the same.
 func outcomeOfRepeat(stored, value float64) Outcome {
 	if stored == value || math.IsNaN(stored) && math.IsNaN(value) {
 		return Duplicate
@@ -107,8 +107,8 @@ func outcomeOfRepeat(stored, value float64) Outcome {
 	return Conflict
 }
 
-// insert inserts the rows. With checkFirst it looks for rows that are already stored and leaves them
-// out. A row that is stored nevertheless is errDuplicate. known are the partitions.
+// insert inserts the rows. With checkFirst it looks for rows that are already stored and leaves
+// them out. A row that is stored nevertheless is errDuplicate. known are the partitions.
 //
 // It relies on nothing that only a single server could answer, such as which transaction wrote a
 // row, so that several servers may hold the rows.

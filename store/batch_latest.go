@@ -14,10 +14,10 @@ import (
 
 // updateLatest moves latest forward to the new rows and evaluates the alarms of their sensors.
 func (b *batch) updateLatest(
-	ctx context.Context, tx *sqlx.Tx, m *evaluator, states *stateCache,
+	ctx context.Context, tx *sqlx.Tx, ev *evaluator, states *stateCache,
 ) error {
-	if !b.hasAlarms(m.rules) {
-		q, args := b.upsertLatest(b.newest(), m)
+	if !b.hasAlarms(ev.rules) {
+		q, args := b.upsertLatest(b.newest(), ev)
 		if len(args) == 0 {
 			return nil
 		}
@@ -25,18 +25,18 @@ func (b *batch) updateLatest(
 		return err
 	}
 	now := time.Now()
-	err := b.lockLinked(ctx, tx, m, now)
+	err := b.lockLinked(ctx, tx, ev, now)
 	if err != nil {
 		return err
 	}
 	newest := b.newest()
-	if m.moved, err = b.moveLatest(ctx, tx, newest, m); err != nil {
+	if ev.moved, err = b.moveLatest(ctx, tx, newest, ev); err != nil {
 		return err
 	}
-	if err := b.noteLateReceipts(ctx, tx, newest, m); err != nil {
+	if err := b.noteLateReceipts(ctx, tx, newest, ev); err != nil {
 		return err
 	}
-	return b.evaluateAlarms(ctx, tx, m, states, now)
+	return b.evaluateAlarms(ctx, tx, ev, states, now)
 }
 
 // byEffectiveTime returns the rows by sensor and effective time, rows with the same effective time
@@ -99,8 +99,8 @@ func (b *batch) newest() []row {
 }
 
 // upsertLatest returns the statement that moves latest forward to newest, without arguments when
-// newest is empty. A sensor that has no row yet gets m's stamp.
-func (b *batch) upsertLatest(newest []row, m *evaluator) (q string, args []any) {
+// newest is empty. A sensor that has no row yet gets ev's stamp.
+func (b *batch) upsertLatest(newest []row, ev *evaluator) (q string, args []any) {
 	if len(newest) == 0 {
 		return "", nil
 	}
@@ -126,16 +126,16 @@ func (b *batch) upsertLatest(newest []row, m *evaluator) (q string, args []any) 
 		column(newest, asStatusCode,
 			func(r row) uint32 { return b.readings[r.reading].StatusCode }),
 		column(newest, asInt2, func(r row) int16 { return int16(b.readings[r.reading].Quality) }),
-		column(b.spreads(newest, m.rules), asPositiveInt4, func(ms int32) int32 { return ms }),
-		m.stamp,
+		column(b.spreads(newest, ev.rules), asPositiveInt4, func(ms int32) int32 { return ms }),
+		ev.stamp,
 	}
 }
 
 // moveLatest moves latest forward to newest and returns the sensors that have moved.
 func (b *batch) moveLatest(
-	ctx context.Context, tx *sqlx.Tx, newest []row, m *evaluator,
+	ctx context.Context, tx *sqlx.Tx, newest []row, ev *evaluator,
 ) ([]movedSensor, error) {
-	upsert, args := b.upsertLatest(newest, m)
+	upsert, args := b.upsertLatest(newest, ev)
 	if len(args) == 0 {
 		return nil, nil
 	}

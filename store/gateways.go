@@ -122,17 +122,17 @@ func (s *Store) UpdateGateway(
 		}
 		now := time.Now()
 		// alarms are locked before the gateway, as in a batch of readings
-		m, alarms, err := lockAlarmsOf(ctx, tx, rules, sensors, now)
+		ev, alarms, err := lockAlarmsOf(ctx, tx, rules, sensors, now)
 		if err != nil {
 			return g, err
 		}
 		if err := tx.GetContext(ctx, &g, q, args...); err != nil {
 			return g, err
 		}
-		if err := m.restOrResume(ctx, tx, alarms, now); err != nil {
+		if err := ev.restOrResume(ctx, tx, alarms, now); err != nil {
 			return g, err
 		}
-		return g, m.write(ctx, tx)
+		return g, ev.write(ctx, tx)
 	})
 	return g, explain("gateway", s.stale(ctx, err, "gateways", id))
 }

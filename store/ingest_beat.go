@@ -9,40 +9,39 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 )
 
-// Time in which the server could not take readings says nothing of the sensors: silence and delays
-// do not count it.
+// Silence and delays of alarms do not count the time in which the server could not take readings.
 
 const (
 	// IngestBeatInterval is how often BeatIngest is to be called.
 	IngestBeatInterval = time.Second
-	// MaxBeatPause is for how long no instance may have called it before ingest was away; at a
-	// start it is maxStartPause.
+	// MaxBeatPause is the pause between two calls, of any instances, that is not an absence of
+	// ingest; for the first call after a start it is maxStartPause.
 	MaxBeatPause  = 3 * time.Second
 	maxStartPause = 1500 * time.Millisecond
-	// reconnectTime is how long gateways have to come back after a start; after a pause it is twice
-	// as long as that, if it is less.
+	// reconnectTime is how long gateways may take to reconnect after a start. After a pause they
+	// may take twice as long as the pause, but no longer than after a start.
 	reconnectTime = 30 * time.Second
 	// maxAbsences is how many absences are kept.
 	maxAbsences = 1000
 )
 
-// absence is when the sensors could not be heard, and gateways had not had the time to come back.
+// absence is a time in which ingest took no readings, or gateways had not yet reconnected.
 type absence struct{ since, until time.Time }
 
-// absences are those that are known, the earliest first.
+// absences are the known absences, the earliest first.
 type absences []absence
 
-// away is the absences that this instance knows of.
-func (s *Store) away() absences {
+// knownAbsences returns the absences that this instance has learned.
+func (s *Store) knownAbsences() absences {
 	if list := s.absences.Load(); list != nil {
 		return *list
 	}
 	return nil
 }
 
-// BeatIngest says that an instance takes readings at now. Where none has said so for a while,
-// sensors are not taken for silent in between. It has to be called before alarms are swept, by each
-// instance, and not by two at once.
+// BeatIngest records that an instance takes readings at now. When no instance has done so for a
+// while, it records an absence. Each instance has to call it before it sweeps alarms, and not
+// concurrently.
 func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 	starts, pause := s.absences.Load() == nil, MaxBeatPause
 	if starts {
@@ -53,7 +52,7 @@ func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 		beat AS (
 			INSERT INTO ingest_beat (at) VALUES ($1)
 			ON CONFLICT (one) DO UPDATE SET at = greatest(ingest_beat.at, excluded.at)),
-		away AS (
+		added AS (
 			INSERT INTO ingest_absences (since, until)
 			SELECT at, $1::timestamptz + CASE
 				WHEN $4 THEN $5::interval
@@ -62,11 +61,19 @@ func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 			WHERE at < $1::timestamptz - make_interval(secs => $2)
 			ON CONFLICT (since) DO NOTHING
 			RETURNING since, until),
-		gone AS (
+		deleted AS (
 			DELETE FROM ingest_absences
-			WHERE since < (SELECT since FROM ingest_absences ORDER BY since DESC OFFSET $3 LIMIT 1))
+			WHERE since < (
+				SELECT since
+				FROM ingest_absences
+				ORDER BY since DESC
+				OFFSET $3
+				LIMIT 1))
 		SELECT coalesce(json_agg(json_build_array(since, until) ORDER BY since), '[]')
-		FROM (SELECT since, until FROM ingest_absences UNION SELECT since, until FROM away) a`
+		FROM (
+			SELECT since, until FROM ingest_absences
+			UNION
+			SELECT since, until FROM added) a`
 	var found []byte
 	var times [][2]time.Time
 	args := []any{now, pause.Seconds(), maxAbsences, starts, reconnectTime.String()}
@@ -85,8 +92,8 @@ func (s *Store) BeatIngest(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// after is t put off by the time after it in which sensors could not be heard.
-func (a absences) after(t time.Time) time.Time {
+// postpone returns t postponed by the absences after it.
+func (a absences) postpone(t time.Time) time.Time {
 	out, through := t, t
 	for _, x := range a {
 		if x.until.After(through) {
@@ -97,24 +104,27 @@ func (a absences) after(t time.Time) time.Time {
 	return out
 }
 
-// excuse has the time in which the sensors of an alarm could not be heard not count.
-func (a absences) excuse(r *alarm.Rule, s alarm.State) alarm.State {
+// exclude returns s, the state of an alarm with the rule r, as if the absences were not part of its
+// silence and delays.
+func (a absences) exclude(r *alarm.Rule, s alarm.State) alarm.State {
 	if len(a) == 0 {
 		return s
 	}
 	if r.Kind == alarm.NoData {
-		s.Last = alarm.Sample{SensorID: r.SensorID, At: a.after(s.Heard())}
+		s.Last = alarm.Sample{SensorID: r.SensorID, At: a.postpone(s.Heard())}
 		return s
 	}
-	late := func(x *alarm.Sample) {
-		if !x.At.IsZero() {
-			x.Spread += a.after(x.Received()).Sub(x.Received())
-		}
-	}
-	late(&s.Last)
+	a.widen(&s.Last)
 	s.Others = slices.Clone(s.Others)
 	for i := range s.Others {
-		late(&s.Others[i])
+		a.widen(&s.Others[i])
 	}
 	return s
+}
+
+// widen lets the readings after x take longer to arrive by the absences since x.
+func (a absences) widen(x *alarm.Sample) {
+	if !x.At.IsZero() {
+		x.Spread += a.postpone(x.Received()).Sub(x.Received())
+	}
 }

@@ -11,95 +11,102 @@ import (
 	"github.com/lib/pq"
 )
 
-// Presence is what was last heard of a gateway.
+// Presence is a report on the presence of a gateway.
 type Presence struct {
 	GatewayID int64          `db:"gateway_id"`
-	Status    string         `db:"status"` // online, offline or unknown; "" keeps what is known
+	Status    string         `db:"status"` // online, offline or unknown; "" keeps the known status
 	At        time.Time      `db:"at"`
-	Skew      *time.Duration // its clock minus ours; nil keeps what is known
+	Skew      *time.Duration // the gateway's clock minus the server's; nil keeps the known skew
 	Link      Link
-	// it was said some time before At: it tells neither when the gateway was heard of nor since
-	// when it is so
+	// the report was made at an unknown time before At, as that of a retained message: it sets the
+	// status, but neither since when it holds nor when the gateway was last seen
 	Old bool
 }
 
-// Link is what a gateway has to do with the broker in this process.
+// Link is the relation of a gateway to the broker in this process. Of several reports on a gateway
+// that are written together, the last link counts, and so does any LinkUp.
 type Link uint8
 
-// Of the links of one gateway that are written together, the last counts, and that there was a
-// LinkUp.
+// The links.
 const (
-	NoLink Link = iota // another broker vouches for it
-	Linked             // it is connected
-	// it has just connected: from now on it is this instance that knows when it is gone
-	LinkUp
-	// its connection has ended: says nothing when it has connected to another instance since
+	NoLink Link = iota // the report comes from another broker
+	Linked             // the gateway is connected
+	LinkUp             // it has just connected: this instance now reports when it disconnects
+	// it has disconnected; ignored if it has connected to another instance since
 	LinkDown
 )
 
-// InstanceBeatInterval is how often BeatInstance is to be called; an instance that has not called it for
-// instanceDead has ended.
 const (
+	// InstanceBeatInterval is how often BeatInstance is to be called.
 	InstanceBeatInterval = 5 * time.Second
-	instanceDead         = 20 * time.Second
+	// instanceDead is the time without a call of BeatInstance after which an instance is dead.
+	instanceDead = 20 * time.Second
 )
 
-// SetPresence records what was heard of gateways, and returns those whose status is another one
-// now. What was heard earlier does not replace what was heard later, by whichever instance; of a
-// gateway that is there twice, the last counts.
-func (s *Store) SetPresence(ctx context.Context, ps []Presence) (changed []Presence, err error) {
+// SetPresence stores reports and returns those that changed a gateway's status. An earlier report
+// does not replace a later one, also of another instance. Of several reports on a gateway the last
+// in the list counts.
+func (s *Store) SetPresence(
+	ctx context.Context, reports []Presence,
+) (changed []Presence, err error) {
 	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		changed, err = s.setPresence(ctx, tx, ps)
+		changed, err = s.setPresence(ctx, tx, reports)
 		return err
 	})
 	return changed, explain("presence", err)
 }
 
-// counts says, of what p says of gateway g to instance $8, whether that is its status from now on.
-// What was to come by the time that g's was heard was heard by a clock of ours that ran ahead.
-const counts = `(p.status <> '' AND (p.came OR p.gone AND g.held_by = $8 OR NOT (p.gone AND g.held_by IS NOT NULL)
-	AND (g.status_at IS NULL OR g.status_at <= p.at OR g.status_at > now() + interval '1 minute')))`
+// statusCounts is the SQL that says whether the status of the report p to instance $8 becomes that
+// of its gateway g. A status_at in the future was written by a clock that ran ahead.
+const statusCounts = `(p.status <> ''
+	AND (p.connected
+		OR p.disconnected AND g.held_by = $8
+		OR NOT (p.disconnected AND g.held_by IS NOT NULL)
+			AND (g.status_at IS NULL OR g.status_at <= p.at
+				OR g.status_at > now() + interval '1 minute')))`
 
 func (s *Store) setPresence(
-	ctx context.Context, tx *sqlx.Tx, ps []Presence,
+	ctx context.Context, tx *sqlx.Tx, reports []Presence,
 ) (changed []Presence, err error) {
-	if len(ps) == 0 {
+	if len(reports) == 0 {
 		return nil, nil
 	}
-	heard := merged(ps)
-	n := len(heard)
-	ids, statuses, skews := make([]int64, n), make([]string, n), make([]*int64, n)
-	came, gone, linked, old := make([]bool, n), make([]bool, n), make([]bool, n), make([]bool, n)
-	for i, h := range heard {
-		ids[i], statuses[i], came[i], gone[i], linked[i] = h.GatewayID, h.Status, h.came, h.Link == LinkDown, h.Link != NoLink
-		old[i] = h.Old
-		if h.Skew != nil {
-			ms := h.Skew.Milliseconds()
-			skews[i] = &ms
-		}
-	}
+	merged := mergePresence(reports)
 	const q = `
 		WITH old AS MATERIALIZED (
 			SELECT id, status FROM gateways WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE)
 		UPDATE gateways g
-		SET status = CASE WHEN ` + counts + ` THEN p.status ELSE g.status END,
-			status_at = CASE WHEN NOT p.old AND ` + counts + ` THEN p.at ELSE g.status_at END,
+		SET status = CASE WHEN ` + statusCounts + ` THEN p.status ELSE g.status END,
+			status_at = CASE
+				WHEN NOT p.old AND ` + statusCounts + ` THEN p.at
+				ELSE g.status_at END,
 			held_by = CASE
-				WHEN p.gone AND ` + counts + ` THEN NULL
-				WHEN p.came THEN $8
-				WHEN p.linked AND p.status = 'online' AND ` + counts + ` THEN coalesce(g.held_by, $8)
+				WHEN p.disconnected AND ` + statusCounts + ` THEN NULL
+				WHEN p.connected THEN $8
+				WHEN p.linked AND p.status = 'online' AND ` + statusCounts + `
+					THEN coalesce(g.held_by, $8)
 				ELSE g.held_by END,
-			last_seen_at = CASE WHEN p.old THEN g.last_seen_at WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at) ELSE p.at END,
+			last_seen_at = CASE
+				WHEN p.old THEN g.last_seen_at
+				WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at)
+				ELSE p.at END,
 			clock_skew_ms = coalesce(p.skew, g.clock_skew_ms)
-		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[], $6::boolean[], $7::boolean[],
-				$9::boolean[]) AS p (id, status, at, skew, came, gone, linked, old)
+		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[],
+				$6::boolean[], $7::boolean[], $9::boolean[])
+				AS p (id, status, at, skew, connected, disconnected, linked, old)
 			JOIN old ON old.id = p.id
 		WHERE g.id = p.id
 		RETURNING g.id, g.status, g.status <> old.status`
-	rows, err := tx.QueryContext(ctx, q, int32s(ids), pq.Array(statuses),
-		timestamps(n, func(i int) time.Time { return heard[i].At }),
-		pq.Array(skews), pq.Array(came), pq.Array(gone), pq.Array(linked), s.instance,
-		pq.Array(old))
+	rows, err := tx.QueryContext(ctx, q,
+		column(merged, asInt4, func(p mergedPresence) int64 { return p.GatewayID }),
+		column(merged, asText, func(p mergedPresence) string { return p.Status }),
+		column(merged, asTimestamptz, func(p mergedPresence) time.Time { return p.At }),
+		column(merged, orNull(asInt8), mergedPresence.skewMs),
+		column(merged, asBool, func(p mergedPresence) bool { return p.connected }),
+		column(merged, asBool, func(p mergedPresence) bool { return p.Link == LinkDown }),
+		column(merged, asBool, func(p mergedPresence) bool { return p.Link != NoLink }),
+		s.instance,
+		column(merged, asBool, func(p mergedPresence) bool { return p.Old }))
 	if err != nil {
 		return nil, err
 	}
@@ -107,110 +114,131 @@ func (s *Store) setPresence(
 	for rows.Next() {
 		var id int64
 		var status string
-		var other bool
-		if err := rows.Scan(&id, &status, &other); err != nil {
+		var isChanged bool
+		if err := rows.Scan(&id, &status, &isChanged); err != nil {
 			return nil, err
 		}
-		if i, _ := slices.BinarySearch(ids, id); other {
-			changed = append(changed, Presence{GatewayID: id, Status: status, At: heard[i].At})
+		if i, _ := slices.BinarySearchFunc(merged, id, mergedPresence.compare); isChanged {
+			changed = append(changed,
+				Presence{GatewayID: id, Status: status, At: merged[i].At})
 		}
 	}
 	return changed, rows.Err()
 }
 
-// hearing is all that was heard of a gateway.
-type hearing struct {
+// mergedPresence is all reports on a gateway.
+type mergedPresence struct {
 	Presence
-	came bool // there was a LinkUp
+	connected bool // one of them had LinkUp
 }
 
-// merged is one hearing of each gateway, in order of their ids: so rows are locked.
-func merged(ps []Presence) []hearing {
-	all := make(map[int64]hearing, len(ps))
-	for _, p := range ps {
-		h := all[p.GatewayID]
+func (p mergedPresence) skewMs() *int64 {
+	if p.Skew == nil {
+		return nil
+	}
+	return new(p.Skew.Milliseconds())
+}
+
+func (p mergedPresence) compare(gateway int64) int { return cmp.Compare(p.GatewayID, gateway) }
+
+// mergePresence merges the reports on each gateway, and returns them by gateway: the order in which
+// rows are locked.
+func mergePresence(reports []Presence) []mergedPresence {
+	all := make(map[int64]mergedPresence, len(reports))
+	for _, p := range reports {
+		before := all[p.GatewayID]
 		if p.Status == "" {
-			p.Status, p.Link = h.Status, h.Link
+			p.Status, p.Link = before.Status, before.Link
 		}
-		p.Skew = cmp.Or(p.Skew, h.Skew)
-		p.Old = p.Old && (h.GatewayID == 0 || h.Old)
-		all[p.GatewayID] = hearing{p, h.came || p.Link == LinkUp}
+		p.Skew = cmp.Or(p.Skew, before.Skew)
+		p.Old = p.Old && (before.GatewayID == 0 || before.Old)
+		all[p.GatewayID] = mergedPresence{p, before.connected || p.Link == LinkUp}
 	}
 	return slices.SortedFunc(maps.Values(all),
-		func(a, b hearing) int { return cmp.Compare(a.GatewayID, b.GatewayID) })
+		func(a, b mergedPresence) int { return cmp.Compare(a.GatewayID, b.GatewayID) })
 }
 
-// ResetPresence makes the status unknown of every gateway that no instance holds which is there:
-// nothing is known of the time in which nobody listened. alone says that there is no other
-// instance.
+// ResetPresence sets the status of every gateway to unknown that is not held by a live instance: no
+// instance has listened to it. With alone, no other instance is live.
 func (s *Store) ResetPresence(ctx context.Context, alone bool) error {
 	const q = `
 		UPDATE gateways
 		SET status = 'unknown', status_at = now(), held_by = NULL
 		WHERE status <> 'unknown' AND NOT is_system
-			AND ($1 OR held_by IS NULL OR held_by NOT IN (SELECT id FROM instances WHERE beat_at > now() - make_interval(secs => $2)))`
+			AND ($1 OR held_by IS NULL OR held_by NOT IN (
+				SELECT id FROM instances WHERE beat_at > now() - make_interval(secs => $2)))`
 	_, err := s.ingest.ExecContext(ctx, q, alone, instanceDead.Seconds())
 	return explain("presence", err)
 }
 
-// BeatInstance says that this instance is there, and makes the status unknown of the gateways that
-// were connected to one which is not there any more. It returns them; of several instances one gets
-// each. missed says that others have taken this one for ended, since it was last called. It must
-// not be called by two at once.
+// BeatInstance records that this instance is live. It removes dead instances and sets the status of
+// their gateways to unknown; it returns these gateways, each to one of several instances. missed
+// means that another instance has taken this one for dead since the previous call. It must not be
+// called concurrently.
 func (s *Store) BeatInstance(ctx context.Context) (lost []Presence, missed bool, err error) {
 	const beat = `
 		INSERT INTO instances (id, beat_at) VALUES ($1, now())
 		ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at
-		RETURNING xmax = 0` // it was inserted
-	const bury = `DELETE FROM instances WHERE beat_at < now() - make_interval(secs => $1) RETURNING id`
-	was := s.beat
+		RETURNING xmax = 0` // the row was inserted
+	const removeDead = `
+		DELETE FROM instances
+		WHERE beat_at < now() - make_interval(secs => $1)
+		RETURNING id`
+	previous := s.beat
 	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &missed, beat, s.instance); err != nil {
 			return err
 		}
-		// the database was away: the others first get to say that they are there
-		if time.Since(was) > instanceDead {
+		// after an outage of the database the other instances get the time to beat first
+		if time.Since(previous) > instanceDead {
 			return nil
 		}
 		var dead []int64
-		if err := tx.SelectContext(ctx, &dead, bury, instanceDead.Seconds()); err != nil {
+		if err := tx.SelectContext(ctx, &dead, removeDead, instanceDead.Seconds()); err != nil {
 			return err
 		}
-		lost, err = orphan(ctx, tx, dead)
+		lost, err = releaseGateways(ctx, tx, dead)
 		return err
 	})
 	if err == nil {
 		s.beat = time.Now()
 	}
-	return lost, missed && !was.IsZero(), explain("presence", err)
+	return lost, missed && !previous.IsZero(), explain("presence", err)
 }
 
-// RemoveInstance makes the status unknown of the gateways that were connected here, and returns
-// them: this instance ends.
+// RemoveInstance removes this instance, which ends, and sets the status of its gateways to unknown.
+// It returns them.
 func (s *Store) RemoveInstance(ctx context.Context) (lost []Presence, err error) {
 	err = inTx(ctx, s.ingest, func(tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE id = $1`, s.instance); err != nil {
+		const remove = `DELETE FROM instances WHERE id = $1`
+		if _, err := tx.ExecContext(ctx, remove, s.instance); err != nil {
 			return err
 		}
-		lost, err = orphan(ctx, tx, []int64{s.instance})
+		lost, err = releaseGateways(ctx, tx, []int64{s.instance})
 		return err
 	})
 	return lost, explain("presence", err)
 }
 
-// orphan makes the status unknown of the gateways that these instances hold.
-func orphan(ctx context.Context, tx *sqlx.Tx, instances []int64) (lost []Presence, err error) {
+// releaseGateways sets the status of the gateways to unknown that instances hold, and returns them.
+func releaseGateways(
+	ctx context.Context, tx *sqlx.Tx, instances []int64,
+) (released []Presence, err error) {
 	if len(instances) == 0 {
 		return nil, nil
 	}
 	const q = `
 		WITH held AS MATERIALIZED (
-			SELECT id FROM gateways WHERE held_by = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE)
+			SELECT id
+			FROM gateways
+			WHERE held_by = ANY ($1::bigint[])
+			ORDER BY id
+			FOR NO KEY UPDATE)
 		UPDATE gateways g
 		SET status = 'unknown', status_at = now(), held_by = NULL
 		FROM held
 		WHERE g.id = held.id AND g.held_by = ANY ($1::bigint[])
 		RETURNING g.id AS gateway_id, g.status, g.status_at AS at`
-	err = tx.SelectContext(ctx, &lost, q, pq.Array(instances))
-	return lost, err
+	err = tx.SelectContext(ctx, &released, q, pq.Array(instances))
+	return released, err
 }

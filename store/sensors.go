@@ -152,14 +152,14 @@ func (s *Store) UpdateSensor(
 			return v, err
 		}
 		now := time.Now()
-		m, alarms, err := lockAlarmsOf(ctx, tx, rules, []int64{id}, now)
+		ev, alarms, err := lockAlarmsOf(ctx, tx, rules, []int64{id}, now)
 		if err != nil {
 			return v, err
 		}
-		if err := m.restOrResume(ctx, tx, alarms, now); err != nil {
+		if err := ev.restOrResume(ctx, tx, alarms, now); err != nil {
 			return v, err
 		}
-		return v, m.write(ctx, tx)
+		return v, ev.write(ctx, tx)
 	})
 	return v, explain("sensor", s.stale(ctx, err, "sensors", id))
 }

@@ -111,7 +111,7 @@ type Store struct {
 	evaluationLimit    time.Duration
 	reindexLockTimeout time.Duration
 	partitions         partitions
-	rules              rules
+	rules              ruleCache
 	states             stateCache
 	absences           atomic.Pointer[absences] // of ingest; nil: not read yet
 	secrets            secretCipher

@@ -10,7 +10,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// Outcome is what became final for a reading.
+// Outcome is the final result for a reading: it does not change any more.
 type Outcome uint8
 
 // The outcomes. Write returns all but Rejected, which is decided before a write.
@@ -38,11 +38,12 @@ type ReadingResult struct {
 	Detail  string // for people
 }
 
-// SideWrites is what the transaction of a batch of readings writes besides the readings.
+// SideWrites is what the transaction of a batch writes in addition to the readings.
 type SideWrites struct {
 	Rejections    []Rejection // of samples that were refused before the write
 	MaxRejections int         // how many of one gateway are kept, the newest; 0: all
-	// for each reading, what to record when its outcome is Conflict; nil: conflicts are not recorded
+	// for each reading, what to record when its outcome is Conflict; nil: conflicts are not
+	// recorded
 	Conflicts []ConflictRecord
 	Presence  []Presence
 }
@@ -100,10 +101,10 @@ func (s *Store) writeBatch(ctx context.Context, b *batch) (WriteResult, error) {
 func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteResult, error) {
 	result, err := withRules(ctx, s, s.ingest,
 		func(tx *sqlx.Tx, rules *ruleSet) (WriteResult, error) {
-			m := newEvaluator(rules)
-			m.timeout = s.evaluationLimit
-			result, err := s.writeInto(ctx, tx, b, m, checkFirst)
-			result.Evaluations = m.evaluations
+			ev := newEvaluator(rules)
+			ev.timeout = s.evaluationLimit
+			result, err := s.writeInto(ctx, tx, b, ev, checkFirst)
+			result.Evaluations = ev.evaluations
 			return result, err
 		})
 	switch {
@@ -116,13 +117,13 @@ func (s *Store) tryBatch(ctx context.Context, b *batch, checkFirst bool) (WriteR
 	return result, err
 }
 
-// writeInto writes b in the transaction tx, with m evaluating its alarms.
+// writeInto writes b in the transaction tx, with ev evaluating its alarms.
 func (s *Store) writeInto(
-	ctx context.Context, tx *sqlx.Tx, b *batch, m *evaluator, checkFirst bool,
+	ctx context.Context, tx *sqlx.Tx, b *batch, ev *evaluator, checkFirst bool,
 ) (result WriteResult, err error) {
 	b.reset()
 	if len(b.rows) > 1 {
-		if m.maxEvaluations = MaxEvaluations; b.evaluations(m.rules) > MaxEvaluations {
+		if ev.maxEvaluations = MaxEvaluations; b.evaluations(ev.rules) > MaxEvaluations {
 			return result, ErrOverload
 		}
 	}
@@ -134,7 +135,7 @@ func (s *Store) writeInto(
 			return result, err
 		}
 	}
-	if err := b.updateLatest(ctx, tx, m, &s.states); err != nil {
+	if err := b.updateLatest(ctx, tx, ev, &s.states); err != nil {
 		return result, err
 	}
 	if err := addRejections(ctx, tx, b.rejections(), b.side.MaxRejections); err != nil {
@@ -143,11 +144,12 @@ func (s *Store) writeInto(
 	if result.Presence, err = s.setPresence(ctx, tx, b.side.Presence); err != nil {
 		return result, err
 	}
-	if err := m.write(ctx, tx); err != nil {
+	if err := ev.write(ctx, tx); err != nil {
 		return result, err
 	}
-	s.states.put(m) // before the commit: the next batch may need it as soon as this one is committed
-	result.Outcomes, result.AlarmsChanged = b.outcomes, len(m.events) > 0
+	// before the commit: the next batch may need it as soon as this one is committed
+	s.states.put(ev)
+	result.Outcomes, result.AlarmsChanged = b.outcomes, len(ev.events) > 0
 	return result, nil
 }
 
@@ -155,8 +157,8 @@ func (s *Store) writeInto(
 // transaction has committed since that look, already exists.
 var errDuplicate = errors.New("a reading is already stored")
 
-// maxInsertRaces is how often another transaction may insert a row of a batch first before the batch
-// fails with ErrUnavailable.
+// maxInsertRaces is how often another transaction may insert a row of a batch first before the
+// batch fails with ErrUnavailable.
 const maxInsertRaces = 10
 
 // repetition predicts whether a batch repeats readings that are already stored. An INSERT without a
