@@ -32,7 +32,7 @@ func BenchmarkStep(b *testing.B) {
 	for name, r := range rules {
 		b.Run(name, func(b *testing.B) {
 			rule := sound(b, r)
-			s := New(rule, epoch).Saw(rule, Sample{SensorID: 8, At: epoch, Value: 50})
+			s := New(rule, epoch).WithNewest(rule, Sample{SensorID: 8, At: epoch, Value: 50})
 			b.ReportAllocs()
 			at := epoch
 			for i := 0; b.Loop(); i++ {

@@ -9,25 +9,25 @@ import (
 	"unicode/utf8"
 )
 
-// What a Refusal is.
+// The kinds of a Refusal.
 var (
 	ErrStale      = errors.New("stale")       // the alarm has changed since it was seen
-	ErrNotAllowed = errors.New("not allowed") // not in the state that the alarm is in
-	ErrInvalid    = errors.New("invalid")     // the command itself makes no sense
+	ErrNotAllowed = errors.New("not allowed") // in the state of the alarm
+	ErrInvalid    = errors.New("invalid")     // the command itself is wrong
 )
 
-// Refusal says why a command is not carried out.
+// Refusal is the reason why a command is refused.
 type Refusal struct {
 	Kind  error  // ErrStale, ErrNotAllowed or ErrInvalid
-	Field string // of the command that is wrong, when it is ErrInvalid
-	// for people: a sentence; what follows the field when it is ErrInvalid, and "it has changed:"
-	// when it is ErrStale
+	Field string // of the command that is wrong, for ErrInvalid
+	// for people: a sentence; for ErrInvalid the text after the field, for ErrStale the text after
+	// "it has changed:"
 	Reason string
 }
 
 func (r *Refusal) Error() string { return r.Kind.Error() + ": " + r.Reason }
 
-// Unwrap is the Kind.
+// Unwrap returns the Kind.
 func (r *Refusal) Unwrap() error { return r.Kind }
 
 func stale(format string, args ...any) error {
@@ -40,10 +40,10 @@ func invalid(field, format string, args ...any) error {
 	return &Refusal{Kind: ErrInvalid, Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// CommandKind is what somebody wants of an alarm.
+// CommandKind is the kind of a command.
 type CommandKind string
 
-// The commands. The last six are not of people but of what owns the alarms.
+// The kinds. The last six are not given by people but by the owner of the alarms.
 const (
 	Acknowledge     CommandKind = "acknowledge" // Occurrence and Version
 	Shelve          CommandKind = "shelve"      // Until, OneShot, Comment
@@ -60,30 +60,30 @@ const (
 	MarkFaulted     CommandKind = "fault"        // Comment
 )
 
-// LongestShelf is how long an alarm may be shelved.
-const LongestShelf = 8 * time.Hour
+// MaxShelf is how long an alarm may be shelved.
+const MaxShelf = 8 * time.Hour
 
-// Command is what somebody wants of an alarm, and what they saw when they wanted it.
+// Command changes an alarm. It names the state that its user saw.
 type Command struct {
 	Kind         CommandKind
 	User         string
 	Comment      string    // at most 1000 characters
-	Occurrence   int64     // Acknowledge: the one that was seen
+	Occurrence   int64     // Acknowledge: that was seen
 	StateVersion int64     // State.Version that was seen: required by Acknowledge, else 0 is any
-	Until        time.Time // Shelve: at most LongestShelf from now; zero with OneShot: that
+	Until        time.Time // Shelve: at most MaxShelf from now; zero with OneShot: that
 	OneShot      bool      // Shelve: until the alarm clears, but not beyond Until
 	Cause        int64     // Suppress, Unsuppress: the alarm that is or was the cause
 }
 
-// Apply is the state after a command at now, and what happened. Timers that end by now end before
-// it. On an error, which is a Refusal unless the rule runs away, nothing has changed.
+// Apply returns the state after a command at now, and the events. Timers that are due by now fire
+// before it. On an error, which is a Refusal unless the rule's timers never end, nothing has changed.
 func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag()}
 	if c.Kind == Suppress || c.Kind == Unsuppress {
-		j.lag = 1 // they come at the time of a reading, as in Step
+		j.lag = 1 // they are caused by a reading, as in Step
 	}
-	if c.Kind != FollowRule { // its timers are the old rule's
-		if err := j.advance(now); err != nil {
+	if c.Kind != FollowRule { // then the timers are those of the old rule
+		if err := j.runTimers(now); err != nil {
 			return s, nil, err
 		}
 	}
@@ -144,7 +144,7 @@ func (j *journal) apply(c Command, now time.Time) error {
 		}
 		e.Kind = Commented
 	case Suppress, Unsuppress:
-		j.cause(c, now)
+		j.changeCauses(c, now)
 		return nil
 	case Rest:
 		had := s.Resting
@@ -158,9 +158,9 @@ func (j *journal) apply(c Command, now time.Time) error {
 			return nil
 		}
 		s.Resting, e.Kind = "", Unsuppressed
-		s.Began, s.Clock = now, now // silence is counted from now, and no timer ends before
+		s.Began, s.Clock = now, now // silence begins now, and no timer fires before
 	case FollowRule:
-		j.follow(now)
+		j.followRule(now)
 		e.Kind = RuleChanged
 	case MarkFaulted:
 		if s.Fault != "" {
@@ -173,7 +173,7 @@ func (j *journal) apply(c Command, now time.Time) error {
 	default:
 		return invalid("kind", "is no command: %.40q", c.Kind)
 	}
-	j.add(e, none)
+	j.addEvent(e, noValue)
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (j *journal) shelve(c Command, now time.Time) error {
 	s := &j.s
 	until := c.Until
 	if until.IsZero() && c.OneShot {
-		until = now.Add(LongestShelf)
+		until = now.Add(MaxShelf)
 	}
 	switch {
 	case s.OutOfService:
@@ -190,20 +190,20 @@ func (j *journal) shelve(c Command, now time.Time) error {
 		return invalid("comment", "must say why the alarm is shelved")
 	case !until.After(now):
 		return invalid("until", "must be to come")
-	case until.Sub(now) > LongestShelf:
-		return invalid("until", "must be at most %v from now", LongestShelf)
+	case until.Sub(now) > MaxShelf:
+		return invalid("until", "must be at most %v from now", MaxShelf)
 	case c.OneShot && !s.Active:
 		return notAllowed("Only an active alarm can be shelved until it clears.")
 	}
 	before := s.Code()
 	s.Shelf = Shelf{Until: until, OneShot: c.OneShot, By: c.User, Reason: c.Comment}
-	j.add(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment},
-		none)
+	j.addEvent(Event{At: now, Kind: ShelvedEvent, Before: before, User: c.User, Comment: c.Comment},
+		noValue)
 	return nil
 }
 
-// cause takes an alarm into those that suppress this one, or out of them.
-func (j *journal) cause(c Command, now time.Time) {
+// changeCauses adds an alarm to those that suppress this one, or removes it.
+func (j *journal) changeCauses(c Command, now time.Time) {
 	s := &j.s
 	before := s.Code()
 	have := slices.Contains(s.Causes, c.Cause)
@@ -219,12 +219,12 @@ func (j *journal) cause(c Command, now time.Time) {
 	default:
 		return
 	}
-	j.add(e, none)
+	j.addEvent(e, noValue)
 }
 
-// follow takes the rule's new definition; what stands keeps standing until Evaluate or Step judges
-// it. Waits begin again, but silence is counted from where it began.
-func (j *journal) follow(now time.Time) {
+// followRule adopts a new version of the rule. An active alarm stays active until Evaluate or Step
+// evaluates it. Waits begin again; silence goes on.
+func (j *journal) followRule(now time.Time) {
 	r, s := j.r, &j.s
 	s.RuleVersion, s.Clock = r.Version, now
 	s.Rise, s.Fall, s.Window, s.Fault = [2]Wait{}, [2]Wait{}, nil, ""
@@ -235,5 +235,5 @@ func (j *journal) follow(now time.Time) {
 	s.Causes = slices.DeleteFunc(slices.Clone(s.Causes),
 		func(id int64) bool { return !slices.Contains(r.SuppressedBy, id) })
 	s.Others = slices.DeleteFunc(slices.Clone(s.Others),
-		func(x Sample) bool { return !r.reads(x.SensorID) })
+		func(x Sample) bool { return !r.refersTo(x.SensorID) })
 }

@@ -2,10 +2,10 @@ package alarm
 
 import "time"
 
-// Evaluate judges an alarm at now on the newest reading that it has seen, after something other
-// than a reading has changed, such as its rule. Waits begin again at now by the sensor's clock. why
-// is the comment of the events. Whether the reading is too old to be judged is the caller's to
-// decide. On an error, which is of the rule, nothing has changed.
+// Evaluate evaluates an alarm at now on its newest readings, after a change other than a reading, such
+// as that of its rule. Waits begin again at now on the sensor's clock. why is the comment of the
+// events. The caller decides whether the readings are too old. On an error, which the rule makes,
+// nothing has changed.
 func Evaluate(r *Rule, s State, now time.Time, why string) (State, []Event, error) {
 	j := journal{r: r, s: s}
 	if err := j.evaluate(now); err != nil {
@@ -26,11 +26,11 @@ func (j *journal) evaluate(now time.Time) error {
 	}
 	s.Rise, s.Fall, s.Window = [2]Wait{}, [2]Wait{}, nil
 	if r.Kind == NoData {
-		switch silent := !s.Heard().Add(time.Duration(r.NoDataAfter)).After(now); {
+		switch silent := !s.LastHeard().Add(time.Duration(r.NoDataAfter)).After(now); {
 		case !silent:
-			j.settle(None, Sample{At: now, Value: none}, now)
+			j.updateWaits(None, Sample{At: now, Value: noValue}, now)
 		case !s.Active:
-			j.raise(Wait{Level: Breach}, now, none)
+			j.raise(Wait{Level: Breach}, now, noValue)
 		}
 		return nil
 	}
@@ -38,19 +38,19 @@ func (j *journal) evaluate(now time.Time) error {
 	if !seen {
 		return nil
 	}
-	l, ok, err := r.judge(s, x)
+	l, ok, err := r.compare(s, x)
 	if err != nil || !ok {
 		return err
 	}
 	if s.Fault != "" {
 		j.recover(now)
 	}
-	x.At = now.Add(min(x.Skew, 0)) // as the sensor's clock has it, which readings follow
-	j.settle(l, x, now)
+	x.At = now.Add(min(x.Skew, 0)) // on the sensor's clock, as of its readings
+	j.updateWaits(l, x, now)
 	return nil
 }
 
-// newest is the newest reading of all sensors of the rule.
+// newest returns the newest reading of all sensors of the rule.
 func (s *State) newest() (x Sample, seen bool) {
 	x = s.Last
 	for _, o := range s.Others {

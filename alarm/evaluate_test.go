@@ -14,7 +14,7 @@ func TestEvaluate_BeginsDelaysByTheSensorsClock(t *testing.T) {
 		at := minute(received).Add(-slow)
 		return Sample{SensorID: 7, At: at, Skew: -slow, Value: 90}
 	}
-	s, _, err := Evaluate(r, New(r, epoch).Saw(r, reading(10)), minute(10), "changed")
+	s, _, err := Evaluate(r, New(r, epoch).WithNewest(r, reading(10)), minute(10), "changed")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestEvaluate_BeginsDelaysByTheSensorsClock(t *testing.T) {
 	}
 	// Without a delay the event is of the change.
 	r = sound(t, high(80))
-	_, es, err = Evaluate(r, New(r, epoch).Saw(r, reading(10)), minute(10), "changed")
+	_, es, err = Evaluate(r, New(r, epoch).WithNewest(r, reading(10)), minute(10), "changed")
 	if err != nil || len(es) != 1 || !es[0].At.Equal(minute(10)) {
 		t.Errorf("without a delay: got %+v, %v, want it raised at %v", es, err, minute(10))
 	}

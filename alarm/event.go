@@ -2,18 +2,18 @@ package alarm
 
 import "time"
 
-// EventKind is what happened to an alarm.
+// EventKind is the kind of a transition.
 type EventKind string
 
-// What can happen.
+// The kinds.
 const (
 	Raised      EventKind = "raised"      // a new occurrence, which closes the one before
-	Escalated   EventKind = "escalated"   // to a further limit; unacknowledged again
-	Deescalated EventKind = "deescalated" // to a nearer limit
-	Cleared     EventKind = "cleared"     // the trouble is over
-	// the trouble is over, and the alarm stays until it is reset
+	Escalated   EventKind = "escalated"   // to an outer limit; unacknowledged again
+	Deescalated EventKind = "deescalated" // to an inner limit
+	Cleared     EventKind = "cleared"     // the condition is false
+	// the condition is false, and the alarm stays until it is reset
 	LatchedEvent EventKind = "latched"
-	// still there long after it was acknowledged; unacknowledged again
+	// re-alarm: still active long after it was acknowledged; unacknowledged again
 	Reraised          EventKind = "reraised"
 	Acknowledged      EventKind = "acknowledged"
 	Reset             EventKind = "reset"
@@ -29,9 +29,9 @@ const (
 	Recovered         EventKind = "recovered" // it can again
 )
 
-// Event is one entry of an alarm's journal.
+// Event is a transition of an alarm.
 type Event struct {
-	At           time.Time `json:"at"` // of the reading, or when the timer ended, or of the command
+	At           time.Time `json:"at"` // time of the reading, timer or command
 	Kind         EventKind `json:"kind"`
 	Occurrence   int64     `json:"occurrence"` // 0: before the first
 	StateVersion int64     `json:"version"`    // after it
@@ -40,7 +40,7 @@ type Event struct {
 	After        StateCode `json:"after"`
 	Level        Level     `json:"level,omitempty"`
 	Severity     Severity  `json:"severity"`
-	Value        *float64  `json:"value,omitempty"` // that made it so; nil when no reading did
+	Value        *float64  `json:"value,omitempty"` // that caused it; nil: not a reading
 	Message      string    `json:"message,omitempty"`
 	User         string    `json:"user,omitempty"`
 	Comment      string    `json:"comment,omitempty"` // of the user, or the reason

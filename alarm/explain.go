@@ -33,8 +33,8 @@ type Input struct {
 	tooOld bool          // it is older than the rule admits
 }
 
-// longBehind is how much older than the others a reading is that is worth a sentence.
-const longBehind = 5 * time.Minute
+// minBehind is how much older than the others a reading is that is worth a sentence.
+const minBehind = 5 * time.Minute
 
 // maxAge is how much older than the newest reading another one may be; 0 is any age.
 func (r *Rule) maxAge() Duration {
@@ -76,7 +76,7 @@ func Explain(r *Rule, s State, now time.Time) Explanation {
 		in := Input{SensorID: id}
 		if x, seen := s.seen(r, id); seen {
 			at := x.At
-			in.behind, in.tooOld = newest.At.Sub(at), tooOld(at, newest.At, r.maxAge())
+			in.behind, in.tooOld = newest.At.Sub(at), isTooOld(at, newest.At, r.maxAge())
 			in.At, in.Quality, in.Compared = &at, x.Quality, r.comparable(x) && !in.tooOld
 			if finite(x.Value) && !x.bad() {
 				v := x.Value
@@ -104,16 +104,16 @@ func (j *journal) timers() []Timer {
 	}
 	for i, w := range s.Rise {
 		if w.Level != None {
-			add("on_delay", w.Level, w.Since, j.rises(i), w.Count)
+			add("on_delay", w.Level, w.Since, j.riseDue(i), w.Count)
 		}
 	}
 	for i, w := range s.Fall {
 		if w.Level != None {
-			add("off_delay", w.Level, w.Since, j.falls(i), 0)
+			add("off_delay", w.Level, w.Since, j.fallDue(i), 0)
 		}
 	}
 	if r.Kind == NoData && !s.Active && s.Resting == "" {
-		add("no_data", None, s.Heard(), s.Heard().Add(time.Duration(r.NoDataAfter)), 0)
+		add("no_data", None, s.LastHeard(), s.LastHeard().Add(time.Duration(r.NoDataAfter)), 0)
 	}
 	if !s.Shelf.Until.IsZero() {
 		add("shelf", None, time.Time{}, s.Shelf.Until, 0)
@@ -197,7 +197,7 @@ func (j *journal) why(e *Explanation) []string {
 		case in.Value != nil:
 			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At),
 				FormatNumber(*in.Value))
-			if in.behind > longBehind {
+			if in.behind > minBehind {
 				say("It is %s older than the newest of the rule's sensors, and used all the same, since the rule has no max_age_ms that excludes it.",
 					formatDuration(in.behind.Round(time.Second)))
 			}

@@ -18,8 +18,8 @@ import (
 // no dependencies. The bounds of an expression. There is nothing in it that repeats or allocates,
 // so its nodes are its cost.
 const (
-	longestExpression = 1000
-	mostNodes         = 200
+	maxExpressionLength = 1000
+	maxExpressionNodes  = 200
 )
 
 // What may stand in an expression: names, numbers, true and false, a ? b : c, and these. No text,
@@ -40,8 +40,8 @@ func (e *Expression) names() []string { return slices.Sorted(maps.Keys(e.Inputs)
 func (e *Expression) validate(fs *faults) {
 	fs.delay("expression.max_age_ms", e.MaxAge)
 	fs.add(len(e.Inputs) == 0, "expression.inputs", "must name at least one sensor")
-	fs.add(len(e.Inputs) > mostInputs, "expression.inputs",
-		fmt.Sprintf("must name at most %d sensors", mostInputs))
+	fs.add(len(e.Inputs) > maxInputs, "expression.inputs",
+		fmt.Sprintf("must name at most %d sensors", maxInputs))
 	sound := true
 	for _, name := range e.names() {
 		field := "expression.inputs." + cut(strings.ToValidUTF8(name, "?"), 60)
@@ -61,8 +61,8 @@ func (e *Expression) validate(fs *faults) {
 
 // compile refuses what is outside of the language before the library sees it.
 func (e *Expression) compile() (*vm.Program, error) {
-	if n := utf8.RuneCountInString(e.Text); n > longestExpression {
-		return nil, fmt.Errorf("must have at most %d characters", longestExpression)
+	if n := utf8.RuneCountInString(e.Text); n > maxExpressionLength {
+		return nil, fmt.Errorf("must have at most %d characters", maxExpressionLength)
 	}
 	tree, err := parser.Parse(e.Text)
 	if err != nil {
@@ -79,7 +79,7 @@ func (e *Expression) compile() (*vm.Program, error) {
 		}
 		env[name] = 0.0
 	}
-	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(), expr.MaxNodes(2*mostNodes),
+	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(), expr.MaxNodes(2*maxExpressionNodes),
 		expr.Patch(floats{}),
 		expr.Function("__div", divide, new(func(float64, float64) float64)))
 	if err != nil {
@@ -96,9 +96,9 @@ type checker struct {
 
 // check refuses a node that is not in the language.
 func (c *checker) check(n ast.Node) error {
-	if c.nodes++; c.nodes > mostNodes {
+	if c.nodes++; c.nodes > maxExpressionNodes {
 		return fmt.Errorf("costs too much: it must have at most %d numbers, names and operators",
-			mostNodes)
+			maxExpressionNodes)
 	}
 	switch n := n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
@@ -185,7 +185,7 @@ func (r *Rule) run(s *State) (is, ok bool, err error) {
 	env := make(map[string]any, len(r.Expression.Inputs))
 	for name, id := range r.Expression.Inputs {
 		x, seen := s.seen(r, id)
-		if !seen || !r.comparable(x) || tooOld(x.At, newest, r.Expression.MaxAge) {
+		if !seen || !r.comparable(x) || isTooOld(x.At, newest, r.Expression.MaxAge) {
 			return false, false, nil
 		}
 		env[name] = x.Value

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// slot is what alarms are counted by.
-const slot = 10 * time.Minute
+// slotLength is what alarms are counted by.
+const slotLength = 10 * time.Minute
 
 // Target is what is asked of an alarm system for one operator.
 type Target struct {
 	AveragePer10Min float64 `json:"average_per_10_min"` // at most
 	PeakPer10Min    int     `json:"peak_per_10_min"`    // at most; a flood begins above it
-	FloodEndsBelow  int     `json:"flood_ends_below"`   // in a slot
+	FloodEndsBelow  int     `json:"flood_ends_below"`   // in a slotLength
 	FloodShare      float64 `json:"flood_share"`        // of the time, at most
 	ChatterCount    int     `json:"chatter_count"`      // raised so often …
 	ChatterMs       int64   `json:"chatter_ms"`         // … within this is chattering
@@ -65,7 +65,7 @@ func NewKPI(from, to time.Time, target Target) *KPI {
 	}
 	n := 0
 	if to.After(from) {
-		n = int((to.Sub(from) + slot - 1) / slot)
+		n = int((to.Sub(from) + slotLength - 1) / slotLength)
 	}
 	return &KPI{
 		from:       from,
@@ -110,7 +110,7 @@ func (k *KPI) Add(id int64, e Event) {
 		a.unacked = e.At
 		a.raised++
 		k.bySeverity[e.Severity]++
-		k.slots[e.At.Sub(k.from)/slot]++
+		k.slots[e.At.Sub(k.from)/slotLength]++
 		if a.recent = append(a.recent, e.At); len(a.recent) > k.target.ChatterCount {
 			a.recent = slices.Delete(a.recent, 0, 1)
 		}
@@ -185,7 +185,7 @@ func (k *KPI) Result() KPIResult {
 		out.Peak = max(out.Peak, n)
 	}
 	if length := k.to.Sub(k.from); length > 0 {
-		out.Average = float64(out.Alarms) / (float64(length) / float64(slot))
+		out.Average = float64(out.Alarms) / (float64(length) / float64(slotLength))
 		out.Floods, out.FloodShare = k.floods()
 	}
 	var raised, chatter []Count
@@ -206,7 +206,7 @@ func (k *KPI) Result() KPIResult {
 			return cmp.Or(a.Since.Compare(b.Since),
 				cmp.Compare(a.AlarmID, b.AlarmID))
 		})
-	out.TopTen, out.Chattering = top(raised), top(chatter)
+	out.TopTen, out.Chattering = topTen(raised), topTen(chatter)
 	out.ChatteringAlarms, out.StaleAlarms, out.Stale = len(chatter), len(stale), stale[:min(10,
 		len(stale))]
 	ten := 0
@@ -224,7 +224,7 @@ func (k *KPI) Result() KPIResult {
 }
 
 // top ten by count.
-func top(cs []Count) []Count {
+func topTen(cs []Count) []Count {
 	slices.SortFunc(cs,
 		func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.AlarmID, b.AlarmID)) })
 	return cs[:min(10, len(cs))]
@@ -236,8 +236,8 @@ func (k *KPI) floods() (floods []Flood, share float64) {
 	in := false
 	var long time.Duration
 	for i, n := range k.slots {
-		from := k.from.Add(time.Duration(i) * slot)
-		to := from.Add(slot)
+		from := k.from.Add(time.Duration(i) * slotLength)
+		to := from.Add(slotLength)
 		if to.After(k.to) {
 			to = k.to
 		}

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// longestMessage is how many characters a message has at most.
-const longestMessage = 1000
+// maxMessageLength is how many characters a message has at most.
+const maxMessageLength = 1000
 
 // Render fills in the rule's template: {name} {sensor} {gateway} {value} {unit} {limit} {level}
 // {severity} {time} {label.NAME}. Nothing else in it means anything, and what is filled in is never
-// read as a template. At most longestMessage characters.
+// read as a template. At most maxMessageLength characters.
 func (r *Rule) Render(l Level, v *float64, at time.Time) string {
 	t := r.Message
 	if t == "" {
@@ -42,7 +42,7 @@ func (r *Rule) Render(l Level, v *float64, at time.Time) string {
 			return ' '
 		}
 		return c
-	}, b.String())), longestMessage)
+	}, b.String())), maxMessageLength)
 }
 
 func (r *Rule) placeholder(name string, l Level, v *float64, at time.Time) (string, bool) {

@@ -90,7 +90,7 @@ func do(t *rapid.T, r *Rule, s State, a act) (State, []Event) {
 			x.Quality = Bad
 		}
 		s, es, err = Step(r, s, x, at)
-		if Unmoved(r, &before, x) &&
+		if ChangesNothing(r, &before, x) &&
 			(err != nil || len(es) > 0 || Changed(&before, &s) || s.Last != x) {
 			t.Fatalf("unmoved by %+v: %+v became %+v, %v, %v", x, before, s, es, err)
 		}
@@ -244,7 +244,7 @@ func TestStepIsTheSameHoweverItIsSplit(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !last.At.IsZero() {
-					split = split.Saw(r, last)
+					split = split.WithNewest(r, last)
 				}
 			}
 			split, es = do(t, r, split, a)

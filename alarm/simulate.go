@@ -41,7 +41,7 @@ func Simulate(
 		}
 		newest = x.At
 		if x.At.Before(from) {
-			m.prime(x)
+			m.see(x)
 			continue
 		}
 		if !x.At.Before(to) {
@@ -63,10 +63,10 @@ type simulation struct {
 }
 
 // prime has x be seen.
-func (m *simulation) prime(x Sample) {
+func (m *simulation) see(x Sample) {
 	for i, r := range m.rules {
-		if r.reads(x.SensorID) {
-			m.states[i] = m.states[i].Saw(r, x)
+		if r.refersTo(x.SensorID) {
+			m.states[i] = m.states[i].WithNewest(r, x)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (m *simulation) step(x Sample) error {
 				x.At)
 		}
 		if err == nil {
-			err = m.move(i, next, events, x.At)
+			err = m.advance(i, next, events, x.At)
 		}
 		if err != nil {
 			return fmt.Errorf("simulate: %w", err)
@@ -110,7 +110,7 @@ func (m *simulation) tick(to time.Time) error {
 		}
 		next, events, err := Tick(m.rules[first], m.states[first], at)
 		if err == nil {
-			err = m.move(first, next, events, at)
+			err = m.advance(first, next, events, at)
 		}
 		if err != nil {
 			return fmt.Errorf("simulate: %w", err)
@@ -121,7 +121,7 @@ func (m *simulation) tick(to time.Time) error {
 
 // move gives a rule its next state and, when its alarm begins or ends to be a cause, tells those it
 // suppresses.
-func (m *simulation) move(i int, next State, events []Event, at time.Time) error {
+func (m *simulation) advance(i int, next State, events []Event, at time.Time) error {
 	was := m.states[i].IsCause()
 	m.states[i] = next
 	if i == len(m.rules)-1 {
@@ -147,7 +147,7 @@ func (m *simulation) move(i int, next State, events []Event, at time.Time) error
 		if err != nil {
 			return err
 		}
-		if err := m.move(d, next, events, at); err != nil {
+		if err := m.advance(d, next, events, at); err != nil {
 			return err
 		}
 	}

@@ -107,8 +107,8 @@ func (s Sample) bad() bool {
 		0)
 }
 
-// Point is a value of a rate's window.
-type Point struct {
+// RatePoint is a value of a rate's window.
+type RatePoint struct {
 	At    time.Time `json:"at"`
 	Value float64   `json:"value"`
 }
@@ -117,7 +117,7 @@ type Point struct {
 type Wait struct {
 	Level Level     `json:"level,omitempty"`
 	Since time.Time `json:"since,omitzero"`
-	Count int       `json:"count,omitempty"` // readings in a row that said so, at most mostSamples
+	Count int       `json:"count,omitempty"` // readings in a row that said so, at most maxSamples
 }
 
 func same(a, b [2]Wait) bool {
@@ -152,7 +152,7 @@ func (s Shelf) equal(t Shelf) bool {
 
 // State is all that is known of one alarm between two readings. It is a value: functions return a
 // new one and leave the old as it was. It is kept as JSON; what Changed does not look at need not
-// be kept (see Saw).
+// be kept (see WithNewest).
 type State struct {
 	// counts changes that made an event, comments aside: what a command names
 	Version     int64 `json:"version"`
@@ -185,8 +185,8 @@ type State struct {
 	// limits breached that wait for the on-delay, the nearer first
 	Rise [2]Wait `json:"rise,omitzero"`
 	// limits left that wait for the off-delay, the nearer first
-	Fall   [2]Wait `json:"fall,omitzero"`
-	Window []Point `json:"window,omitempty"` // of a rate, oldest first
+	Fall   [2]Wait     `json:"fall,omitzero"`
+	Window []RatePoint `json:"window,omitempty"` // of a rate, oldest first
 
 	Last   Sample   `json:"last,omitzero"`    // newest reading of the rule's sensor
 	Others []Sample `json:"others,omitempty"` // newest reading of each other sensor
@@ -200,10 +200,10 @@ func New(r *Rule, now time.Time) State {
 	return s
 }
 
-// Saw is the state with x as the newest reading of its sensor, when it is, and nothing else
+// WithNewest is the state with x as the newest reading of its sensor, when it is, and nothing else
 // changed. Whoever loads a state calls it with the newest reading before those that are stepped,
 // for each sensor of the rule.
-func (s State) Saw(r *Rule, x Sample) State {
+func (s State) WithNewest(r *Rule, x Sample) State {
 	if x.SensorID == r.SensorID {
 		if x.after(s.Last) {
 			s.Last = x
@@ -272,7 +272,7 @@ func Changed(a, b *State) bool {
 		!a.AckedAt.Equal(b.AckedAt) || !a.Clock.Equal(b.Clock) ||
 		!same(a.Rise, b.Rise) || !same(a.Fall, b.Fall) ||
 		!slices.EqualFunc(a.Window, b.Window,
-			func(p, q Point) bool { return p.At.Equal(q.At) && p.Value == q.Value })
+			func(p, q RatePoint) bool { return p.At.Equal(q.At) && p.Value == q.Value })
 }
 
 // StateCode is the letter that ISA-18.2 has for a state of the life cycle: A…I.

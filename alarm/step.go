@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// errRunaway is a rule whose timers never come to an end.
-var errRunaway = errors.New("alarm: more than 100000 timers at once")
+// errEndlessTimers means that the timers of a rule never end.
+var errEndlessTimers = errors.New("alarm: more than 100000 timers at once")
 
-// Step is the state after a reading of one of the rule's sensors, and what happened. A reading that
-// is not newer than the one that its sensor has is late and changes nothing. Timers that end by the
-// time of the reading end before it, delays only when they end earlier: at the instant when a delay
-// is over the reading decides. now bounds them: a reading of the future does not end what waits for
-// the clock. On an error the reading is seen but not compared. Of NoData the reading is a sign of
-// life at its receipt, and does not tell of silence before it.
+// Step returns the state after a reading of one of the rule's sensors, and the events.
+//
+// A reading that is not newer than the newest of its sensor is late and changes nothing. Timers that
+// are due by the time of the reading fire before it. A delay that ends at that very instant does
+// not: the reading decides. Timers after now do not fire, so that a reading from the future does not
+// end a time on the clock. On an error the reading is the newest one, but was not compared. For
+// NoData a reading is a sign of life at its receipt, and says nothing of silence before it.
 func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
-	if !r.reads(x.SensorID) {
+	if !r.refersTo(x.SensorID) {
 		return s, nil, nil
 	}
 	if r.Kind == NoData {
@@ -25,65 +26,65 @@ func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if last, seen := s.seen(r, x.SensorID); seen && !x.after(last) {
 		return s, nil, nil
 	}
-	j := journal{r: r, s: s, lag: 1} // so that a delay that ends at x.At is left to x
+	j := journal{r: r, s: s, lag: 1} // leaves a delay that ends at x.At to x
 	to := x.At
 	if now.Before(to) {
 		to = now
 	}
-	if err := j.advance(to); err != nil {
+	if err := j.runTimers(to); err != nil {
 		return s, nil, err
 	}
-	j.s, j.reading = j.s.Saw(r, x), x.id()
+	j.s, j.reading = j.s.WithNewest(r, x), x.id()
 	if s.Resting != "" {
 		return j.s, j.events, nil
 	}
-	l, ok, err := r.judge(&j.s, x)
+	l, ok, err := r.compare(&j.s, x)
 	if err != nil {
-		return s.Saw(r, x), nil, err
+		return s.WithNewest(r, x), nil, err
 	}
 	if !ok {
-		j.s.Fall = [2]Wait{} // nothing says that it is over
-		j.fire(x.At, x.At, none)
+		j.s.Fall = [2]Wait{} // x does not confirm that the breach is over
+		j.fireDue(x.At, x.At, noValue)
 		return j.s, j.events, nil
 	}
 	if j.s.Fault != "" {
 		j.recover(x.At)
 	}
-	j.settle(l, x, x.At)
+	j.updateWaits(l, x, x.At)
 	return j.s, j.events, nil
 }
 
-// Unmoved reports whether all that Step would change is the newest reading, where that is seen at a
-// glance: it costs a fraction of Step. Where it is not, Unmoved is false.
-func Unmoved(r *Rule, s *State, x Sample) bool {
+// ChangesNothing reports whether Step would only replace the newest reading. It costs a fraction of
+// Step, and is false when that is not obvious.
+func ChangesNothing(r *Rule, s *State, x Sample) bool {
 	switch r.Kind {
 	case Threshold, OutsideRange, InsideRange, BadQuality:
 	default:
 		return false
 	}
 	if x.SensorID != r.SensorID || !x.after(s.Last) || s.Fault != "" || s.Resting != "" ||
-		!s.idle(r) {
+		!s.hasNoTimer(r) {
 		return false
 	}
-	l, ok, err := r.judge(s, x)
+	l, ok, err := r.compare(s, x)
 	if s.Active {
 		return err == nil && (!ok || l == s.Level)
 	}
 	return err == nil && (!ok || l == None)
 }
 
-// Tick is the state when every timer that ends by now has ended, and what happened. A delay that no
-// reading has ended is over when the readings until its end should have arrived.
+// Tick returns the state after all timers that are due at now have fired, and the events. A delay that
+// no reading has ended is over when the readings from its end should have arrived.
 func Tick(r *Rule, s State, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag(), silence: true}
-	if err := j.advance(now); err != nil {
+	if err := j.runTimers(now); err != nil {
 		return s, nil, err
 	}
 	return j.s, j.events, nil
 }
 
-// reads says whether the rule needs readings of a sensor.
-func (r *Rule) reads(sensor int64) bool {
+// refersTo reports whether the rule needs readings of a sensor.
+func (r *Rule) refersTo(sensor int64) bool {
 	if sensor == r.SensorID {
 		return true
 	}
@@ -100,24 +101,25 @@ func (r *Rule) reads(sensor int64) bool {
 	return false
 }
 
-// journal is a state on its way to the next, and what happened on the way.
+// journal is a state while it changes, and the events of its changes.
 type journal struct {
 	r      *Rule
 	s      State
-	lag    time.Duration // how long after its end a delay is known to be over
+	lag    time.Duration // the time after its end at which a delay is known to be over
 	events []Event
 
-	reading ReadingID // that is judged; zero: the clock or a command
-	silence bool      // it is to be told of
+	reading ReadingID // that causes the events; zero: a timer or a command
+	silence bool      // silence raises the alarm
 }
 
-// levels of one side, the nearer first.
+// The levels of each side, the inner one first.
 var (
 	upper  = [2]Level{High, HighHigh}
 	lower  = [2]Level{Low, LowLow}
 	single = [2]Level{Breach, None}
 )
 
+// side returns the levels on the side of l.
 func side(l Level) [2]Level {
 	switch l {
 	case HighHigh, High:
@@ -128,82 +130,83 @@ func side(l Level) [2]Level {
 	return single
 }
 
-// has says whether the rule can come to a level.
+// has reports whether the rule has a level.
 func (r *Rule) has(l Level) bool {
 	return l != None && (r.limit(l) != nil || l == Breach && r.Kind != Threshold)
 }
 
-// covers says whether being at l is being at m too, or further out.
+// covers reports whether l is m or further out on the same side.
 func (l Level) covers(m Level) bool { return l == m || l.beyond(m) }
 
-// settle begins, goes on with and ends the waits of a verdict, and does what no longer waits, as
-// events of at.
-func (j *journal) settle(l Level, x Sample, at time.Time) {
+// updateWaits starts, continues and ends the waits of the limits now that x is at level l, and fires
+// those that are over, with events at the time at.
+func (j *journal) updateWaits(l Level, x Sample, at time.Time) {
 	s := &j.s
 	cur := None
 	if s.Active {
 		cur = s.Level
 	}
 	for i, m := range side(l) {
-		s.Rise[i].mark(m, j.r.has(m) && l.covers(m) && !cur.covers(m), x.At)
+		s.Rise[i].update(m, j.r.has(m) && l.covers(m) && !cur.covers(m), x.At)
 	}
 	for i, m := range side(cur) {
-		s.Fall[i].mark(m,
+		s.Fall[i].update(m,
 			cur != None && m != None && cur.covers(m) && (j.r.has(m) || m == cur) && !l.covers(m),
 			x.At)
 	}
-	j.fire(x.At, at, x.Value)
+	j.fireDue(x.At, at, x.Value)
 }
 
-// mark goes on with a wait when it is so at an instant, and ends it when it is not.
-func (w *Wait) mark(l Level, so bool, at time.Time) {
+// update starts or continues a wait at level l while its condition holds, and ends it otherwise.
+func (w *Wait) update(l Level, holds bool, at time.Time) {
 	switch {
-	case !so:
+	case !holds:
 		*w = Wait{}
 	case w.Level != l:
 		*w = Wait{Level: l, Since: at, Count: 1}
-	case w.Count < mostSamples:
+	case w.Count < maxSamples:
 		w.Count++
 	}
 }
 
-// falls is when the i-th limit counts as left; zero when it is not waiting.
-func (j *journal) falls(i int) time.Time {
+// fallDue returns when the off-delay of limit i is over; zero when it does not run.
+func (j *journal) fallDue(i int) time.Time {
 	if w := &j.s.Fall[i]; w.Level != None {
 		return w.Since.Add(time.Duration(j.r.OffDelay))
 	}
 	return time.Time{}
 }
 
-// rises is when the i-th limit counts as breached; zero when it is not waiting, or for more
+// riseDue returns when the on-delay of limit i is over; zero when it does not run or waits for more
 // readings.
-func (j *journal) rises(i int) time.Time {
+func (j *journal) riseDue(i int) time.Time {
 	if w := &j.s.Rise[i]; w.Level != None && w.Count >= max(j.r.MinSamples, 1) {
 		return w.Since.Add(time.Duration(j.r.OnDelay))
 	}
 	return time.Time{}
 }
 
-func by(due, at time.Time) bool { return !due.IsZero() && !due.After(at) }
+// isDue reports whether due is set and not after at.
+func isDue(due, at time.Time) bool { return !due.IsZero() && !due.After(at) }
 
-// fire does what waited until due, as events of at: first what is left, then what is breached, the
-// furthest only.
-func (j *journal) fire(due, at time.Time, v float64) {
+// fireDue fires the waits that are over at due, with events at the time at: first a limit that was
+// left, then the outermost limit that is breached.
+func (j *journal) fireDue(due, at time.Time, v float64) {
 	for i := range j.s.Fall {
-		if by(j.falls(i), due) {
-			j.leave(j.s.Fall[i], at, v)
+		if isDue(j.fallDue(i), due) {
+			j.leaveLimit(j.s.Fall[i], at, v)
 			break
 		}
 	}
 	for i := len(j.s.Rise) - 1; i >= 0; i-- {
-		if by(j.rises(i), due) {
+		if isDue(j.riseDue(i), due) {
 			j.raise(j.s.Rise[i], at, v)
 			break
 		}
 	}
 }
 
-// raise begins an occurrence, or takes it further out.
+// raise begins an occurrence, or escalates it.
 func (j *journal) raise(w Wait, at time.Time, v float64) {
 	s := &j.s
 	before := s.Code()
@@ -227,18 +230,17 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 			s.Rise[i] = Wait{}
 		}
 	}
-	j.add(Event{At: at, Kind: kind, Before: before}, v)
+	j.addEvent(Event{At: at, Kind: kind, Before: before}, v)
 }
 
-// leave takes the alarm to the next limit inside of the one that w left, or ends the trouble when
-// there is none.
-func (j *journal) leave(w Wait, at time.Time, v float64) {
+// leaveLimit de-escalates the alarm to the next inner limit after w, or clears it when there is none.
+func (j *journal) leaveLimit(w Wait, at time.Time, v float64) {
 	s := &j.s
 	before := s.Code()
 	if in := side(w.Level)[0]; w.Level.beyond(in) && j.r.has(in) {
 		s.Level, s.Severity = in, j.r.severity(in)
 		s.Fall[1] = Wait{}
-		j.add(Event{At: at, Kind: Deescalated, Before: before}, v)
+		j.addEvent(Event{At: at, Kind: Deescalated, Before: before}, v)
 		return
 	}
 	s.Fall = [2]Wait{}
@@ -251,7 +253,7 @@ func (j *journal) leave(w Wait, at time.Time, v float64) {
 	if s.Latched {
 		kind = LatchedEvent
 	}
-	j.add(Event{At: s.ClearedAt, Kind: kind, Before: before}, v)
+	j.addEvent(Event{At: s.ClearedAt, Kind: kind, Before: before}, v)
 	if s.Shelf.OneShot {
 		j.unshelve(s.ClearedAt, "", "the alarm has cleared")
 	}
@@ -260,20 +262,20 @@ func (j *journal) leave(w Wait, at time.Time, v float64) {
 func (j *journal) unshelve(at time.Time, user, why string) {
 	before := j.s.Code()
 	j.s.Shelf = Shelf{}
-	j.add(Event{At: at, Kind: Unshelved, Before: before, User: user, Comment: why}, none)
+	j.addEvent(Event{At: at, Kind: Unshelved, Before: before, User: user, Comment: why}, noValue)
 }
 
 func (j *journal) recover(at time.Time) {
 	before := j.s.Code()
 	j.s.Fault = ""
-	j.add(Event{At: at, Kind: Recovered, Before: before}, none)
+	j.addEvent(Event{At: at, Kind: Recovered, Before: before}, noValue)
 }
 
-// none is the value of an event that no reading made.
-var none = math.NaN()
+// noValue is the value of an event that no reading caused.
+var noValue = math.NaN()
 
-// add completes an event of the value v from the state after it.
-func (j *journal) add(e Event, v float64) {
+// addEvent completes e with the state after it and the value v, and adds it.
+func (j *journal) addEvent(e Event, v float64) {
 	s := &j.s
 	if e.Kind != Commented {
 		s.Version++

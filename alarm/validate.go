@@ -21,11 +21,11 @@ type Fault struct {
 
 // The bounds of a definition.
 const (
-	longestDelay = Duration(7 * 24 * time.Hour)
-	mostSamples  = 1000
-	mostLabels   = 32
-	mostCauses   = 32
-	mostInputs   = 16
+	maxDelay   = Duration(7 * 24 * time.Hour)
+	maxSamples = 1000
+	maxLabels  = 32
+	maxCauses  = 32
+	maxInputs  = 16
 )
 
 // ParseRule reads a definition and refuses members that it does not know.
@@ -75,7 +75,7 @@ func (fs *faults) text(field, s string, most int) {
 }
 
 func (fs *faults) delay(field string, d Duration) {
-	fs.add(d < 0 || d > longestDelay, field, "must be 0 to 604800000 (7 days)")
+	fs.add(d < 0 || d > maxDelay, field, "must be 0 to 604800000 (7 days)")
 }
 
 func (fs *faults) direction(field string, d Direction) {
@@ -97,8 +97,8 @@ func (r *Rule) Validate() []Fault {
 	fs.delay("realarm_after_ms", r.RealarmAfter)
 	fs.add(r.RealarmAfter > 0 && r.RealarmAfter < Duration(time.Second), "realarm_after_ms",
 		"must be at least 1000, or 0 for never")
-	fs.add(r.MinSamples < 0 || r.MinSamples > mostSamples, "min_samples",
-		fmt.Sprintf("must be 0 to %d", mostSamples))
+	fs.add(r.MinSamples < 0 || r.MinSamples > maxSamples, "min_samples",
+		fmt.Sprintf("must be 0 to %d", maxSamples))
 	if r.Kind == NoData {
 		fs.add(r.OnDelay != 0, "on_delay_ms",
 			"must be absent with no_data: no_data_after_ms is the delay")
@@ -107,15 +107,15 @@ func (r *Rule) Validate() []Fault {
 	if r.Schedule != nil {
 		r.Schedule.validate(&fs)
 	}
-	fs.add(len(r.SuppressedBy) > mostCauses, "suppressed_by",
-		fmt.Sprintf("must name at most %d alarms", mostCauses))
+	fs.add(len(r.SuppressedBy) > maxCauses, "suppressed_by",
+		fmt.Sprintf("must name at most %d alarms", maxCauses))
 	for i, id := range r.SuppressedBy {
 		field := fmt.Sprintf("suppressed_by[%d]", i)
 		fs.add(id <= 0, field, "must be the id of an alarm")
 		fs.add(id == r.ID && id > 0, field, "must not be the alarm itself")
 		fs.add(slices.Contains(r.SuppressedBy[:i], id), field, "must not be named twice")
 	}
-	fs.add(len(r.Labels) > mostLabels, "labels", fmt.Sprintf("must be at most %d", mostLabels))
+	fs.add(len(r.Labels) > maxLabels, "labels", fmt.Sprintf("must be at most %d", maxLabels))
 	for k, v := range r.Labels {
 		fs.add(!isName(k), "labels",
 			"must have names of letters, digits and _, at most 50, not beginning with a digit")

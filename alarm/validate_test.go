@@ -238,7 +238,7 @@ func TestRenderIsBoundedAndReadsOnce(t *testing.T) {
 		t.Errorf("got %q want %q", got, want)
 	}
 	r.Sensor = strings.Repeat("é", 5000)
-	if n := len([]rune(r.Render(High, nil, epoch))); n != longestMessage {
+	if n := len([]rune(r.Render(High, nil, epoch))); n != maxMessageLength {
 		t.Errorf("got %d characters", n)
 	}
 }

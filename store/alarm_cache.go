@@ -131,7 +131,7 @@ func (e *cachedSensor) adopt(rules *ruleSet, ids []int64) bool {
 func (e *cachedSensor) evaluate(x alarm.Sample, now time.Time) bool {
 	for i := range e.alarms {
 		a := &e.alarms[i]
-		if alarm.Unmoved(a.rule, &a.state, x) {
+		if alarm.ChangesNothing(a.rule, &a.state, x) {
 			a.state.Last = x
 			continue
 		}

@@ -175,7 +175,7 @@ func (n newestReadings) addTo(s alarm.State, r *alarm.Rule) alarm.State {
 		if r.Kind == alarm.NoData {
 			x.At, x.Skew = newest.heard, 0
 		}
-		s = s.Saw(r, x)
+		s = s.WithNewest(r, x)
 	}
 	return s
 }

@@ -111,7 +111,7 @@ func (a absences) exclude(r *alarm.Rule, s alarm.State) alarm.State {
 		return s
 	}
 	if r.Kind == alarm.NoData {
-		s.Last = alarm.Sample{SensorID: r.SensorID, At: a.postpone(s.Heard())}
+		s.Last = alarm.Sample{SensorID: r.SensorID, At: a.postpone(s.LastHeard())}
 		return s
 	}
 	a.widen(&s.Last)

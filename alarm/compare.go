@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// points is how many values a rate's window keeps, and therefore how exact its length is.
-const points = 32
+// maxRatePoints is how many values a rate's window keeps, and so how exact its length is.
+const maxRatePoints = 32
 
 func (r *Rate) per() time.Duration {
 	switch r.Per {
@@ -21,18 +21,19 @@ func (r *Rate) per() time.Duration {
 	return 0
 }
 
-// comparable says whether a value is to be compared with limits.
+// comparable reports whether a value may be compared with limits.
 func (r *Rule) comparable(x Sample) bool {
 	return !x.bad() && (x.Quality == Good || !r.IgnoreUncertain)
 }
 
-func tooOld(at, newest time.Time, most Duration) bool {
-	return most > 0 && newest.Sub(at) > time.Duration(most)
+// isTooOld reports whether at is more than maxAge before newest; a maxAge of 0 is unlimited.
+func isTooOld(at, newest time.Time, maxAge Duration) bool {
+	return maxAge > 0 && newest.Sub(at) > time.Duration(maxAge)
 }
 
-// judge says at which level the alarm should be after x, which s has seen already; ok is false when
-// x does not tell.
-func (r *Rule) judge(s *State, x Sample) (l Level, ok bool, err error) {
+// compare compares the newest readings in s, of which x is one, with the rule, and returns the level
+// that they are at. ok is false when they do not say.
+func (r *Rule) compare(s *State, x Sample) (l Level, ok bool, err error) {
 	switch r.Kind {
 	case NoData:
 		return None, true, nil
@@ -41,7 +42,7 @@ func (r *Rule) judge(s *State, x Sample) (l Level, ok bool, err error) {
 			return Breach, true, nil
 		}
 		if x.Quality == Uncertain && !r.IgnoreUncertain && s.Active {
-			return None, false, nil // not bad, but no word that all is well either
+			return None, false, nil // neither bad nor known to be good
 		}
 		return None, true, nil
 	case Expressed:
@@ -79,8 +80,8 @@ func (r *Rule) judge(s *State, x Sample) (l Level, ok bool, err error) {
 	return None, false, nil
 }
 
-// breach compares m with one limit: above it is a breach, which lasts while m is above limit less
-// the deadband.
+// breach compares m with a single limit. A breach begins above the limit and lasts until m is at the
+// limit minus the deadband.
 func (r *Rule) breach(m, limit float64, cur Level) Level {
 	if m > limit || cur != None && m > limit-r.band() {
 		return Breach
@@ -88,8 +89,8 @@ func (r *Rule) breach(m, limit float64, cur Level) Level {
 	return None
 }
 
-// level is the outermost limit that v is beyond. Limits up to cur, on its side, are held until v is
-// a deadband inside of them.
+// level returns the outermost limit that v is beyond. The limits up to cur, on its side, are left only
+// when v has returned by the deadband.
 func (l *Limits) level(v float64, cur Level, band float64) Level {
 	held := func(m Level) float64 {
 		if m == cur || cur.beyond(m) {
@@ -110,7 +111,7 @@ func (l *Limits) level(v float64, cur Level, band float64) Level {
 	return None
 }
 
-// directed is a difference as its direction counts it.
+// directed returns a difference m with the sign that d counts as a breach.
 func (d Direction) directed(m float64) float64 {
 	switch d {
 	case Up:
@@ -121,6 +122,7 @@ func (d Direction) directed(m float64) float64 {
 	return math.Abs(m)
 }
 
+// deviation returns how far the value deviates; ok is false when it cannot be compared.
 func (r *Rule) deviation(s *State) (float64, bool) {
 	d := r.Deviation
 	if s.Last.At.IsZero() || !r.comparable(s.Last) {
@@ -130,22 +132,22 @@ func (r *Rule) deviation(s *State) (float64, bool) {
 		return d.Direction.directed(s.Last.Value - *d.Setpoint), true
 	}
 	o, seen := s.seen(r, d.SensorID)
-	if !seen || !r.comparable(o) || tooOld(o.At, s.Last.At, d.MaxAge) ||
-		tooOld(s.Last.At, o.At, d.MaxAge) {
+	if !seen || !r.comparable(o) || isTooOld(o.At, s.Last.At, d.MaxAge) ||
+		isTooOld(s.Last.At, o.At, d.MaxAge) {
 		return 0, false
 	}
 	return d.Direction.directed(s.Last.Value - o.Value), true
 }
 
-// measure moves the window on to x and returns how fast the value moved. There is no telling before
-// the window is full, nor across a gap longer than twice the window: the window begins anew.
+// measure adds x to the window and returns how fast the value changes. ok is false until the window is
+// full. A gap longer than twice the window empties the window.
 func (r *Rate) measure(s *State, x Sample) (float64, bool) {
 	window := time.Duration(r.Window)
 	w := s.Window
 	if n := len(w); n > 0 && x.At.Sub(w[n-1].At) > 2*window {
 		w = nil
 	}
-	first := -1 // the newest point that is a whole window older
+	first := -1 // the newest point that is at least a window older
 	for i, p := range w {
 		if x.At.Sub(p.At) >= window {
 			first = i
@@ -155,8 +157,8 @@ func (r *Rate) measure(s *State, x Sample) (float64, bool) {
 	if first >= 0 {
 		m = (x.Value - w[first].Value) * (float64(r.per()) / float64(x.At.Sub(w[first].At)))
 	}
-	if n := len(w); n == 0 || x.At.Sub(w[n-1].At) >= window/points {
-		w = append(slices.Clone(w[max(first, 0):]), Point{x.At, x.Value})
+	if n := len(w); n == 0 || x.At.Sub(w[n-1].At) >= window/maxRatePoints {
+		w = append(slices.Clone(w[max(first, 0):]), RatePoint{x.At, x.Value})
 	}
 	s.Window = w
 	return r.Direction.directed(m), first >= 0

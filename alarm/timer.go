@@ -2,7 +2,7 @@ package alarm
 
 import "time"
 
-// timer is what ends by itself at an instant.
+// timer is a change of the state that is due at an instant.
 type timer uint8
 
 const (
@@ -15,9 +15,9 @@ const (
 	scheduleTurns
 )
 
-// next is the timer that ends first, a delay counted from when it is known to be over (see
-// journal.lag). Timers that end together do so in the order of the constants.
-func (j *journal) next() (timer, time.Time) {
+// nextTimer returns the timer that is due first; a delay is due when it is known to be over, see
+// journal.lag. Timers that are due together fire in the order of the constants.
+func (j *journal) nextTimer() (timer, time.Time) {
 	r, s := j.r, &j.s
 	which, at := noTimer, time.Time{}
 	offer := func(t timer, due time.Time) {
@@ -31,13 +31,13 @@ func (j *journal) next() (timer, time.Time) {
 		}
 	}
 	for i := range s.Fall {
-		delay(fallTimer, j.falls(i))
+		delay(fallTimer, j.fallDue(i))
 	}
 	for i := range s.Rise {
-		delay(riseTimer, j.rises(i))
+		delay(riseTimer, j.riseDue(i))
 	}
 	if j.silence && r.Kind == NoData && !s.Active && s.Resting == "" {
-		offer(silence, s.Heard().Add(time.Duration(r.NoDataAfter)))
+		offer(silence, s.LastHeard().Add(time.Duration(r.NoDataAfter)))
 	}
 	offer(shelfEnds, s.Shelf.Until)
 	offer(realarm, s.realarmDue(r))
@@ -47,8 +47,8 @@ func (j *journal) next() (timer, time.Time) {
 	return which, at
 }
 
-// realarmDue is when an acknowledged alarm that still stands is unacknowledged again, not before
-// its rule was changed or its sensors came back into use; zero is never.
+// realarmDue returns when an acknowledged alarm that still stands becomes unacknowledged again, not
+// before its rule was changed or its sensors came back into use; zero is never.
 func (s *State) realarmDue(r *Rule) time.Time {
 	stands := s.Active && !s.Unacked && s.Resting == ""
 	if !stands || r.RealarmAfter == 0 || s.AckedAt.IsZero() {
@@ -60,58 +60,58 @@ func (s *State) realarmDue(r *Rule) time.Time {
 	return s.Clock
 }
 
-// Heard is since when there is silence, for NoData, whose readings are at their receipt.
-func (s *State) Heard() time.Time {
+// LastHeard returns since when there is silence, for NoData, whose readings count at their receipt.
+func (s *State) LastHeard() time.Time {
 	if s.Last.At.After(s.Began) {
 		return s.Last.At
 	}
 	return s.Began
 }
 
-// Due is when Tick has something to do; zero when only a reading or a command can change the alarm.
-// For NoData it moves with every reading: one that was kept before is early, never late.
+// Due returns when Tick has a timer to fire; zero when only a reading or a command can change the
+// alarm. For NoData it moves with every reading: a stored Due may be early, never late.
 func (s State) Due(r *Rule) time.Time {
 	j := journal{r: r, s: s, lag: s.lag(), silence: true}
-	_, at := j.next()
+	_, at := j.nextTimer()
 	return at
 }
 
-// idle says at a glance that no timer runs.
-func (s *State) idle(r *Rule) bool {
+// hasNoTimer reports whether no timer can run.
+func (s *State) hasNoTimer(r *Rule) bool {
 	return s.Fall[0].Level == None && s.Fall[1].Level == None && s.Rise[0].Level == None &&
 		s.Rise[1].Level == None &&
 		r.Kind != NoData && r.Schedule == nil && s.Shelf.Until.IsZero() && r.RealarmAfter == 0
 }
 
-// advance ends timers in order until to.
-func (j *journal) advance(to time.Time) error {
-	if j.s.idle(j.r) {
+// runTimers fires the timers that are due by to, in order.
+func (j *journal) runTimers(to time.Time) error {
+	if j.s.hasNoTimer(j.r) {
 		return nil
 	}
 	for range 100_000 {
-		which, at := j.next()
+		which, at := j.nextTimer()
 		if which == noTimer || at.After(to) {
 			return nil
 		}
-		j.end(which, at)
+		j.fireTimer(which, at)
 	}
-	return errRunaway
+	return errEndlessTimers
 }
 
-func (j *journal) end(which timer, at time.Time) {
+func (j *journal) fireTimer(which timer, at time.Time) {
 	s := &j.s
 	switch which {
 	case fallTimer, riseTimer:
 		due := at.Add(-j.lag)
-		j.fire(due, due, none)
+		j.fireDue(due, due, noValue)
 	case silence:
-		j.raise(Wait{Level: Breach}, at, none)
+		j.raise(Wait{Level: Breach}, at, noValue)
 	case shelfEnds:
 		j.unshelve(at, "", "its time is over")
 	case realarm:
 		before := s.Code()
 		s.Unacked = true
-		j.add(Event{At: at, Kind: Reraised, Before: before}, none)
+		j.addEvent(Event{At: at, Kind: Reraised, Before: before}, noValue)
 	case scheduleTurns:
 		before := s.Code()
 		s.Clock = at
@@ -120,6 +120,6 @@ func (j *journal) end(which timer, at time.Time) {
 		if s.OffSchedule {
 			kind = SuppressedEvent
 		}
-		j.add(Event{At: at, Kind: kind, Before: before, Comment: "schedule"}, none)
+		j.addEvent(Event{At: at, Kind: kind, Before: before, Comment: "schedule"}, noValue)
 	}
 }
