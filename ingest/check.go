@@ -111,7 +111,8 @@ func (e *entry) check(s *sample, now time.Time, cfg Config) *rejection {
 // have the same key when the publisher has lost it to the other one since its login.
 func (e *entry) foreignRejection(p *store.SensorInfo) *rejection {
 	if e.message.Gateway == p.GatewayKey {
-		return newRejection(notOwner, "key %q belongs to another gateway since the login of the publisher",
+		return newRejection(notOwner,
+			"key %q belongs to another gateway since the login of the publisher",
 			p.GatewayKey)
 	}
 	return newRejection(notOwner, "%q published for gateway %q", e.message.Gateway, p.GatewayKey)

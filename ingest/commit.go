@@ -27,7 +27,7 @@ var errLate = errors.New("the transaction took too long")
 type failure uint8
 
 const (
-	// unavailable: the database is away or needs its operator, whatever it is asked to store
+	// unavailable: the database is away or needs its operator, for any batch
 	unavailable failure = iota
 	invalid             // the database refuses a value: SQLSTATE classes 22 and 23
 	overload            // the alarms take too many evaluations
@@ -49,8 +49,8 @@ func classify(err error) failure {
 	return unexplained
 }
 
-// commit writes entries. A job is acknowledged only after its commit, so commit repeats a transaction
-// until it succeeds, or ctx ends:
+// commit writes entries. A job is acknowledged only after its commit, so commit repeats a
+// transaction until it succeeds, or ctx ends:
 //
 //   - While the database is unavailable, the same batch is written again.
 //   - For any other reason a batch is bisected until the message at fault is alone.
@@ -136,8 +136,8 @@ func (l *lane) postpone(ctx context.Context, e *entry, err error) {
 	}
 }
 
-// write commits entries, or the next part of a message, in one transaction and reports the result to
-// the publishers and to notify.
+// write commits entries, or the next part of a message, in one transaction and reports the result
+// to the publishers and to notify.
 func (p *Pipeline) write(ctx context.Context, entries []*entry) error {
 	attempt, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errLate)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/store"
 )
 
 // failOn makes the database raise an error with an SQLSTATE for every row that meets a condition,
@@ -114,5 +115,43 @@ func TestDatabaseThatFailsOnEverything_LosesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDatabaseRefusal_IsRecorded has the database refuse what passed every check.
+func TestDatabaseRefusal_IsRecorded(t *testing.T) {
+	b := newTestPipeline(t, ingest.DefaultConfig())
+	const q = `ALTER TABLE sensor_data ADD CONSTRAINT not_13 CHECK (value <> 13)`
+	if _, err := b.db.Exec(q); err != nil {
+		t.Fatal(err)
+	}
+	release := b.hold()
+	defer release()
+	first := b.send("g1", "sensors/g1/t2/data", sample(0), noon)
+	var receipts []<-chan ingest.Receipt
+	for n := range 30 {
+		receipts = append(receipts, b.send("g1", "sensors/g1/t2/data", sample(n), noon))
+	}
+	release()
+	b.wait(first)
+	for n, done := range receipts {
+		r := b.wait(done)
+		if want := 0; n == 13 &&
+			(r.Code != 0x83 || !strings.HasPrefix(r.Text, "database_refused")) || n != 13 &&
+			r.RejectedTotal != want {
+			t.Errorf("%d: got %+v", n, r)
+		}
+	}
+	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != 29 {
+		t.Errorf("stored: got %d, want 29", n)
+	}
+	if got := b.refused(); got != "g1 sensors/g1/t2/data database_refused 1" {
+		t.Errorf("refused: got %s", got)
+	}
+	results, err := b.Write(t.Context(),
+		[]store.Reading{{SensorID: b.id("t2"), Value: 13}, {SensorID: b.id("t1"), Value: 1}})
+	if err != nil || len(results) != 2 || results[0].Outcome != store.Rejected ||
+		results[1].Outcome != store.Rejected {
+		t.Errorf("by HTTP: got %+v, %v", results, err)
 	}
 }

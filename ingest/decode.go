@@ -145,8 +145,8 @@ func members(d *jsontext.Decoder, payload []byte, each func(name string) error) 
 	return payload[start:d.InputOffset()], err
 }
 
-// unknownMember skips an unknown member. One that looks like a known member under another name is an
-// error: to skip a time would store the sample at another time.
+// unknownMember skips an unknown member. One that looks like a known member under another name is
+// an error: to skip a time would store the sample at another time.
 func unknownMember(d *jsontext.Decoder, name string, known ...string) error {
 	for _, k := range known {
 		if strings.EqualFold(name, k) {

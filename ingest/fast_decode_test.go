@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzFastDecode holds the scanner against the strict decoder: what it takes, the other takes too, and
-// means the same.
+// FuzzFastDecode holds the scanner against the strict decoder: what it takes, the other takes too,
+// and means the same.
 func FuzzFastDecode(f *testing.F) {
 	files, err := filepath.Glob("testdata/decode/*.json")
 	if err != nil || len(files) == 0 {
@@ -38,7 +38,9 @@ func FuzzFastDecode(f *testing.F) {
 		f.Add([]byte(payload))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		for _, topic := range []Topic{{SensorData, "g1", "t1"}, {Kind: GatewayData, Gateway: "g1"}} {
+		for _, topic := range []Topic{
+			{SensorData, "g1", "t1"}, {Kind: GatewayData, Gateway: "g1"},
+		} {
 			got, ok := fastDecodeSamples(payload, topic)
 			if !ok {
 				continue

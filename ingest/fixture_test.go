@@ -33,7 +33,7 @@ type testPipeline struct {
 	*ingest.Pipeline
 	t     testing.TB
 	dsn   string
-	db    *sql.DB // beside the store
+	db    *sql.DB // a connection of the test's own
 	store *store.Store
 	reg   *prometheus.Registry
 	stop  func() // stops the pipeline and waits for it
@@ -57,7 +57,9 @@ func newTestPipelineAt(t testing.TB, cfg ingest.Config, dsn string) *testPipelin
 	return newTestPipelineWith(t, cfg, dsn, store.DefaultConfig())
 }
 
-func newTestPipelineWith(t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config) *testPipeline {
+func newTestPipelineWith(
+	t testing.TB, cfg ingest.Config, dsn string, storeConfig store.Config,
+) *testPipeline {
 	t.Helper()
 	b := &testPipeline{
 		t:        t,
@@ -71,7 +73,7 @@ func newTestPipelineWith(t testing.TB, cfg ingest.Config, dsn string, storeConfi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.db.Close() })
-	if b.store, err = store.Open(t.Context(), dsn, storeConfig, slog.New(slog.DiscardHandler)); err != nil {
+	if b.store, err = store.Open(t.Context(), dsn, storeConfig, discard); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.store.Close() })
@@ -225,7 +227,10 @@ func (b *testPipeline) line(r store.Reading) string {
 // refused is every rejection, one a line: gateway, topic, reason, how often.
 func (b *testPipeline) refused() string {
 	b.t.Helper()
-	const q = `SELECT coalesce(string_agg(format('%s %s %s %s', gateway, topic, reason, count), E'\n' ORDER BY id), '') FROM rejections`
+	const q = `
+		SELECT coalesce(string_agg(
+			format('%s %s %s %s', gateway, topic, reason, count), E'\n' ORDER BY id), '')
+		FROM rejections`
 	return scan[string](b.t, b.db, q)
 }
 
@@ -260,3 +265,27 @@ func ptr[T any](v T) *T { return &v }
 var discard = slog.New(slog.DiscardHandler)
 
 func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
+
+// waitingTransactions counts transactions of the pipeline that wait for a lock.
+const waitingTransactions = `
+	SELECT count(*)
+	FROM pg_stat_activity
+	WHERE application_name = 'oei-ms ingest' AND wait_event_type = 'Lock'`
+
+// hold keeps every transaction with readings from its commit until release is called.
+func (b *testPipeline) hold() (release func()) {
+	b.t.Helper()
+	tx, err := b.db.BeginTx(b.t.Context(), nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := tx.Exec(`LOCK TABLE latest IN ACCESS EXCLUSIVE MODE`); err != nil {
+		b.t.Fatal(err)
+	}
+	return sync.OnceFunc(func() { _ = tx.Rollback() })
+}
+
+// sample is one reading of a sensor, n milliseconds after noon; its value is n.
+func sample(n int) string {
+	return fmt.Sprintf(`{"value":%d,"timestamp":%d}`, n, noon.UnixMilli()+int64(n))
+}

@@ -127,8 +127,8 @@ func (l *lane) gather(first *entry) []*entry {
 }
 
 // begin commits entries for the first time, except those that wait for an earlier message of their
-// publisher. It rejects those that have expired. Entries that expire while a transaction is repeated
-// are stored, because an earlier attempt may have stored them.
+// publisher. It rejects those that have expired. Entries that expire while a transaction is
+// repeated are stored, because an earlier attempt may have stored them.
 func (l *lane) begin(ctx context.Context, entries []*entry) {
 	for len(entries) > 0 {
 		n, rows := 0, 0

@@ -100,8 +100,8 @@ func (m *metrics) count(entries []*entry) {
 // maxLabelledGateways is how many gateways have a label of their own.
 const maxLabelledGateways = 100
 
-// gatewayLabels labels gateways in metrics, which are public: by id, never by key, and only the first
-// ones.
+// gatewayLabels labels gateways in metrics, which are public: by id, never by key, and only the
+// first ones.
 type gatewayLabels struct {
 	mu     sync.Mutex
 	labels map[int64]string

@@ -2,13 +2,10 @@ package ingest_test
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/oei-ms/oei-ms/ingest"
-	"github.com/oei-ms/oei-ms/store"
 )
 
 // step is a message and the receipt it must get.
@@ -77,11 +74,13 @@ func TestOutcomes(t *testing.T) {
 				{"g1", t1, `{"value":1,` + at3 + `}`, 0, "1 0 0", ""},
 				{"g1", t1, `{"value":2,` + at3 + `}`, 0x83, "0 0 1", "conflict: another value"},
 				{"g1", t1, `{"value":null,` + at3 + `}`, 0x83, "0 0 1", "conflict: another value"},
-			}, "t1 2026-03-04T03:00:00 1 good", "g1 sensors/g1/t1/data conflict 1\ng1 sensors/g1/t1/data conflict 1",
+			}, "t1 2026-03-04T03:00:00 1 good", "g1 sensors/g1/t1/data conflict 1\n" +
+				"g1 sensors/g1/t1/data conflict 1",
 		},
 		"finer than a microsecond is cut before keying": {
 			[]step{
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"}`, 0, "1 0 0", ""},
+				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"}`, 0, "1 0 0",
+					""},
 				{
 					"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`, 0,
 					"0 1 0", "",
@@ -96,7 +95,8 @@ func TestOutcomes(t *testing.T) {
 			[]step{
 				{
 					"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1",
-					"too_old: timestamp 1970-01-01T00:00:00.000000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE",
+					"too_old: timestamp 1970-01-01T00:00:00.000000Z is more than 3650 days old, " +
+						"which is OEI_INGEST_MAX_AGE",
 				},
 			}, "", "g1 sensors/g1/t1/data too_old 1",
 		},
@@ -105,14 +105,17 @@ func TestOutcomes(t *testing.T) {
 				{
 					"g1", "sensors/g1/week/data",
 					`{"value":1,"timestamp":"2026-02-25T11:59:59.999999Z"}`, 0x83, "0 0 1",
-					"too_old: timestamp 2026-02-25T11:59:59.999999Z is more than 7 days old, for which this sensor's readings are kept by its retention_days",
+					"too_old: timestamp 2026-02-25T11:59:59.999999Z is more than 7 days old, " +
+						"for which this sensor's readings are kept by its retention_days",
 				},
 				{
 					"g1", gateway,
-					`[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`,
+					`[{"sensor":"week","value":1,"timestamp":"2026-02-25T12:00:00Z"},` +
+						`{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`,
 					0, "2 0 0", "",
 				},
-			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good", "g1 sensors/g1/week/data too_old 1",
+			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good",
+			"g1 sensors/g1/week/data too_old 1",
 		},
 		"five minutes ahead are stored, more is refused": {
 			[]step{
@@ -126,7 +129,8 @@ func TestOutcomes(t *testing.T) {
 					"g1", t1, `{"value":1,"timestamp":"9999-12-31T23:59:59Z"}`, 0x83, "0 0 1",
 					"future_timestamp",
 				},
-			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\ng1 sensors/g1/t1/data future_timestamp 1",
+			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\n" +
+				"g1 sensors/g1/t1/data future_timestamp 1",
 		},
 		"null and NaN are no value of bad quality": {
 			[]step{
@@ -136,10 +140,12 @@ func TestOutcomes(t *testing.T) {
 		},
 		"infinity is refused": {
 			[]step{
-				{"g1", t1, `{"value":1e309}`, 0x99, "0 0 1", "invalid_value: value 1e309 is beyond"},
+				{"g1", t1, `{"value":1e309}`, 0x99, "0 0 1",
+					"invalid_value: value 1e309 is beyond"},
 				{"g1", t1, `{"value":"-Infinity"}`, 0x99, "0 0 1", "invalid_value"},
 				{"g1", t1, `{"value":Infinity}`, 0x99, "0 0 1", "malformed"},
-			}, "", "g1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data malformed 1",
+			}, "", "g1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data invalid_value " +
+				"1\ng1 sensors/g1/t1/data malformed 1",
 		},
 		"bad and uncertain quality are stored": {
 			[]step{
@@ -160,11 +166,15 @@ func TestOutcomes(t *testing.T) {
 			[]step{
 				{
 					"g1", t1,
-					`[{"value":100,"timestamp":1772593200001},{"value":100.1,"timestamp":1772593200002},{"value":-0.1,"timestamp":1772593200003},{"value":101,"quality":"bad","timestamp":1772593200004}]`,
+					`[{"value":100,"timestamp":1772593200001},{"value":100.1,` +
+						`"timestamp":1772593200002},{"value":-0.1,"timestamp":1772593200003},` +
+						`{"value":101,"quality":"bad","timestamp":1772593200004}]`,
 					0, "4 0 0", "",
 				},
 			},
-			"t1 2026-03-04T03:00:00.001 100 good\nt1 2026-03-04T03:00:00.002 100.1 uncertain 0x40940000\nt1 2026-03-04T03:00:00.003 -0.1 uncertain 0x40940000\nt1 2026-03-04T03:00:00.004 101 bad", "",
+			"t1 2026-03-04T03:00:00.001 100 good\nt1 2026-03-04T03:00:00.002 100.1 uncertain " +
+				"0x40940000\nt1 2026-03-04T03:00:00.003 -0.1 uncertain 0x40940000\n" +
+				"t1 2026-03-04T03:00:00.004 101 bad", "",
 		},
 		"an unknown sensor is refused and not made": {
 			[]step{
@@ -184,7 +194,8 @@ func TestOutcomes(t *testing.T) {
 					"", "gateways/g9/status", `{"status":"online"}`, 0x87, "0 0 1",
 					`unknown_gateway: there is no gateway "g9"`,
 				},
-			}, "", "g9 sensors/g9/t1/data unknown_gateway 1\ng9 gateways/g9/status unknown_gateway 1",
+			}, "", "g9 sensors/g9/t1/data unknown_gateway 1\ng9 gateways/g9/status " +
+				"unknown_gateway 1",
 		},
 		"another gateway's topic or sensor is refused": {
 			[]step{
@@ -210,7 +221,9 @@ func TestOutcomes(t *testing.T) {
 				},
 			},
 			"t2 2026-03-04T03:00:00 1 good",
-			"g2 sensors/g1/t1/data not_owner 1\ng2 gateways/1/data not_owner 1\ng2 gateways/g1/status not_owner 1\ng1 sensors/g1/4/data not_owner 1\ng1 gateways/g1/data not_owner 1",
+			"g2 sensors/g1/t1/data not_owner 1\ng2 gateways/1/data not_owner 1\n" +
+				"g2 gateways/g1/status not_owner 1\ng1 sensors/g1/4/data not_owner 1\n" +
+				"g1 gateways/g1/data not_owner 1",
 		},
 		"what is not in use is refused": {
 			[]step{
@@ -245,7 +258,7 @@ func TestOutcomes(t *testing.T) {
 				},
 			}, "", "g1 sensors/g1/t1/data too_large 1",
 		},
-		"a topic that is none of ours is refused": {
+		"an unknown topic is rejected": {
 			[]step{
 				{"g1", "plant/line/4", `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
 				{"g1", "$SYS/broker", `{"value":1}`, 0x83, "0 0 1", "unknown_topic"},
@@ -254,19 +267,25 @@ func TestOutcomes(t *testing.T) {
 					"g1", strings.Repeat("x/\u00e4/", 15000), `{"value":1}`, 0x83, "0 0 1",
 					"unknown_topic",
 				},
-			}, "", "g1 plant/line/4 unknown_topic 1\ng1 $SYS/broker unknown_topic 1\n a\ufffdb\ufffd unknown_topic 1\ng1 " + strings.Repeat("x/\u00e4/", 102) + "x/ unknown_topic 1",
+			}, "", "g1 plant/line/4 unknown_topic 1\ng1 $SYS/broker unknown_topic 1\n " +
+				"a\ufffdb\ufffd unknown_topic 1\ng1 " + strings.Repeat("x/\u00e4/", 102) +
+				"x/ unknown_topic 1",
 		},
 		"one bad sample is refused alone": {
 			[]step{
 				{
 					"g1", gateway,
 					`[{"sensor":"t1","value":1,` + at3 +
-						`},{"sensor":"t1","value":"x"},{"sensor":"a\u0000b","value":1},{"sensor":"nope","value":1},{"value":1},7,{"sensor":"t2","value":2,` + at3 + `}]`,
+						`},{"sensor":"t1","value":"x"},{"sensor":"a\u0000b","value":1},` +
+						`{"sensor":"nope","value":1},{"value":1},7,{"sensor":"t2","value":2,` +
+						at3 + `}]`,
 					0, "2 0 5", "5 of 7 rejected, the first: invalid_value",
 				},
 			},
 			"t1 2026-03-04T03:00:00 1 good\nt2 2026-03-04T03:00:00 2 good",
-			"g1 gateways/g1/data invalid_sensor 1\ng1 gateways/g1/data invalid_sensor 1\ng1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data unknown_sensor 1",
+			"g1 gateways/g1/data invalid_sensor 1\ng1 gateways/g1/data invalid_sensor 1\n" +
+				"g1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data invalid_value 1\n" +
+				"g1 gateways/g1/data unknown_sensor 1",
 		},
 		"all samples bad is a refusal": {
 			[]step{
@@ -300,7 +319,8 @@ func TestOutcomes(t *testing.T) {
 			b := newTestPipeline(t, ingest.DefaultConfig())
 			for _, s := range tt.steps {
 				r := b.publish(s.as, s.topic, s.payload)
-				if counts := fmt.Sprint(r.Accepted, r.Duplicates, r.RejectedTotal); r.Code != s.code ||
+				if counts := fmt.Sprint(r.Accepted, r.Duplicates,
+					r.RejectedTotal); r.Code != s.code ||
 					counts != s.counts ||
 					!strings.Contains(r.Text, s.says) || (s.says == "") != (r.Text == "") ||
 					len(r.Text) > 2000 {
@@ -329,135 +349,4 @@ func TestOutcomes(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestWrite(t *testing.T) {
-	b := newTestPipeline(t, ingest.DefaultConfig())
-	at := noon.Add(-time.Hour)
-	now := time.Now().UTC()
-	write := func(rs ...store.Reading) string {
-		t.Helper()
-		results, err := b.Write(t.Context(), rs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var words []string
-		for _, r := range results {
-			words = append(words, strings.TrimSuffix(r.Outcome.String()+" "+r.Reason, " "))
-			if (r.Reason == "") != (r.Detail == "") {
-				t.Errorf("got %+v", r)
-			}
-		}
-		return strings.Join(words, ", ")
-	}
-	one, two, other, off := b.id("t1"), b.id("t2"), b.id("u1"), b.id("off")
-	inf := math.Inf(1)
-	tests := []struct {
-		name string
-		rs   []store.Reading
-		want string
-	}{
-		{"nothing", nil, ""},
-		{
-			"readings of several gateways",
-			[]store.Reading{
-				{SensorID: one, Timestamp: at, Value: 1},
-				{SensorID: other, Timestamp: at, Value: 2},
-			},
-			"stored, stored",
-		},
-		{"each its own outcome, in order", []store.Reading{
-			{SensorID: one, Timestamp: at, Value: 1},
-			{SensorID: one, Timestamp: at, Value: 2},
-			{SensorID: 999, Value: 1},
-			{SensorID: off, Value: 1},
-			{SensorID: two, Timestamp: at, Value: 3},
-			{SensorID: two, Timestamp: now.Add(time.Hour), Value: 1},
-			{SensorID: two, Timestamp: now.AddDate(-11, 0, 0), Value: 1},
-			{SensorID: two, Timestamp: at, Value: 3},
-			{SensorID: two, Timestamp: at.Add(1), Value: inf},
-			{SensorID: 1 << 40, Value: 1},
-			{SensorID: two, Timestamp: at.Add(999 * time.Nanosecond), Value: 3},
-			{
-				SensorID:   two,
-				Timestamp:  at.Add(time.Minute),
-				Value:      3,
-				Quality:    store.Good,
-				StatusCode: 0x80000000,
-			},
-		}, "duplicate, conflict conflict, rejected unknown_sensor, rejected inactive, stored, rejected future_timestamp, rejected too_old, duplicate, rejected invalid_value, rejected unknown_sensor, duplicate, rejected invalid_quality"},
-		{"no time is now", []store.Reading{{SensorID: two, Value: 9}}, "stored"},
-	}
-	for _, tt := range tests {
-		if got := write(tt.rs...); got != tt.want {
-			t.Errorf("%s: got\n%s\nwant\n%s", tt.name, got, tt.want)
-		}
-	}
-	latest, err := b.store.Latest(t.Context(), store.LatestQuery{Sensors: []int64{two}, Limit: 1})
-	if err != nil || len(latest) != 1 || latest[0].Value != 9 ||
-		latest[0].Timestamp.Before(now.Add(-time.Second)) {
-		t.Errorf("latest: got %v, %v", latest, err)
-	}
-	if got := b.refused(); got != "" {
-		t.Errorf("whoever writes by HTTP is told; recorded: %s", got)
-	}
-	if status := scan[string](t, b.db, `SELECT string_agg(DISTINCT status, ' ') FROM gateways`); status != "unknown" {
-		t.Errorf("a write says nothing of a gateway: got %s", status)
-	}
-}
-
-func TestSystemGateway_CannotBePublishedFor(t *testing.T) {
-	b := newTestPipeline(t, ingest.DefaultConfig())
-	if _, err := b.store.SystemConditions(t.Context(), 0); err != nil { // makes its gateway
-		t.Fatal(err)
-	}
-	id, err := b.store.AddSystemSensor(t.Context(),
-		store.Sensor{Key: "disk-free", Name: "Disk", Type: "ratio"}, nil, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, payload := range []struct{ topic, text string }{
-		{"sensors/oei-ms/disk-free/data", `{"value":99}`},
-		{"gateways/oei-ms/data", `[{"sensor":"disk-free","value":99}]`},
-		{"gateways/oei-ms/status", `{"status":"offline"}`},
-		{"gateways/oei-ms/status", `{"status":"offline"}`}, // now it is known
-	} {
-		if r := b.publish("", payload.topic, payload.text); r.Code != 0x87 || r.RejectedTotal != 1 {
-			t.Errorf("%s: got %+v, want 0x87", payload.topic, r)
-		}
-	}
-	res, err := b.Write(t.Context(), []store.Reading{{SensorID: id, Timestamp: noon, Value: 99}})
-	if err != nil || res[0].Outcome != store.Rejected || res[0].Reason != "not_owner" {
-		t.Errorf("by HTTP: got %+v, %v, want not_owner", res, err)
-	}
-	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != 0 {
-		t.Errorf("%d readings are stored", n)
-	}
-}
-
-func TestLag_IsTheAgeOfTheOldestMessageInFlight(t *testing.T) {
-	b := newTestPipeline(t, ingest.DefaultConfig())
-	if lag := b.Lag(noon); lag != 0 {
-		t.Errorf("idle: got %v, want 0", lag)
-	}
-	hold, err := b.db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := hold.Exec(`LOCK TABLE sensor_data`); err != nil {
-		t.Fatal(err)
-	}
-	first := b.send("g1", t1, `{"value":1}`, noon)
-	until(t, "it waits",
-		func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
-	second := b.send("g1", t1, `{"value":2}`, noon.Add(30*time.Second))
-	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
-		t.Errorf("with another behind it: got %v, want 1m", lag)
-	}
-	if err := hold.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	b.wait(first)
-	b.wait(second)
-	until(t, "it is idle again", func() bool { return b.Lag(noon.Add(time.Minute)) == 0 })
 }

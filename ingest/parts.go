@@ -43,7 +43,8 @@ func (p *parts) next() []int { return p.order[p.done:min(p.done+p.size, len(p.or
 // isLast reports whether the next part is the last.
 func (p *parts) isLast() bool { return p.done+p.size >= len(p.order) }
 
-// pending yields the samples of the next transaction: all, unless the message is committed in parts.
+// pending yields the samples of the next transaction: all, unless the message is committed in
+// parts.
 func (e *entry) pending() iter.Seq[*sample] {
 	return func(yield func(*sample) bool) {
 		if e.parts == nil {
@@ -75,8 +76,8 @@ func (e *entry) split() bool {
 	return n > 1
 }
 
-// advance notes that the next part is committed, and rejects the rest of a message that has used all
-// its evaluations.
+// advance notes that the next part is committed, and rejects the rest of a message that has used
+// all its evaluations.
 func (e *entry) advance(evaluations int) {
 	p := e.parts
 	p.done += len(p.next())

@@ -138,7 +138,8 @@ func TestMessage_HasALimitOfEvaluations(t *testing.T) {
 	const alarms, readings, reason = 2600, 10_000, "alarm_overload"
 	b.alarms("t2", alarms)
 	r := b.publish("g1", "sensors/g1/t2/data", series(readings, func(int) float64 { return 70 }))
-	if r.Accepted < 7000 || r.RejectedTotal != readings-r.Accepted || !strings.Contains(r.Text, reason) {
+	if r.Accepted < 7000 || r.RejectedTotal != readings-r.Accepted ||
+		!strings.Contains(r.Text, reason) {
 		t.Errorf("got %+v", r)
 	}
 	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != r.Accepted {

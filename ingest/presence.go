@@ -32,7 +32,8 @@ func newPresence() *presence {
 	}
 }
 
-// presence returns what a message says about its gateway. A reading from it means that it is online.
+// presence returns what a message says about its gateway. A reading from it means that it is
+// online.
 func (e *entry) presence() (store.Presence, bool) {
 	h := store.Presence{Status: online, At: e.message.Received, Link: e.message.Link}
 	gateway := e.gateway

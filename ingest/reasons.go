@@ -5,7 +5,7 @@ import "fmt"
 // Reasons for which a payload or a sample is rejected. They are part of the contract.
 const (
 	badTopic        = "unknown_topic"
-	badPayload      = "malformed" // not strict JSON of the known form: the whole payload is rejected
+	badPayload      = "malformed" // not strict JSON of the known form
 	tooLarge        = "too_large" // over Config.MaxPayload or maxSamples
 	unknownGateway  = "unknown_gateway"
 	unknownSensor   = "unknown_sensor"

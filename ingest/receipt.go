@@ -71,8 +71,8 @@ func NoReceiptCounter() *prometheus.CounterVec {
 	}, []string{"reason"})
 }
 
-// maxEcho is the maximum length of a response topic and of correlation data, in bytes. They are kept
-// in memory until the receipt is sent.
+// maxEcho is the maximum length of a response topic and of correlation data, in bytes. They are
+// kept in memory until the receipt is sent.
 const maxEcho = 256
 
 // NoReceipt returns why a message of gateway cannot be answered on topic. It returns "" for

@@ -30,24 +30,31 @@ func TestReceipts(t *testing.T) {
 	tests := []struct{ name, topic, payload, want string }{
 		{
 			"one reading", "sensors/g1/t1/data", `{"value":1}`,
-			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,` +
+				`"server_time":"2026-03-04T12:00:00Z"}`,
 		},
 		{
 			"the same again", "sensors/g1/t1/data", `{"value":1}`,
-			`{"accepted":0,"duplicates":1,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+			`{"accepted":0,"duplicates":1,"rejected":[],"rejected_total":0,` +
+				`"server_time":"2026-03-04T12:00:00Z"}`,
 		},
 		{
 			"some of each", "gateways/g1/data",
-			`[{"sensor":"t1","value":2},{"sensor":"none","value":1},{"sensor":"t1","value":1},{"sensor":"t2","value":1}]`,
-			`{"accepted":1,"duplicates":1,"rejected":[{"index":0,"reason":"conflict"},{"index":1,"reason":"unknown_sensor"}],"rejected_total":2,"server_time":"2026-03-04T12:00:00Z"}`,
+			`[{"sensor":"t1","value":2},{"sensor":"none","value":1},{"sensor":"t1","value":1},` +
+				`{"sensor":"t2","value":1}]`,
+			`{"accepted":1,"duplicates":1,"rejected":[{"index":0,"reason":"conflict"},` +
+				`{"index":1,"reason":"unknown_sensor"}],"rejected_total":2,` +
+				`"server_time":"2026-03-04T12:00:00Z"}`,
 		},
 		{
 			"a payload as a whole", "gateways/g1/data", `{`,
-			`{"accepted":0,"duplicates":0,"rejected":[{"index":null,"reason":"malformed"}],"rejected_total":1,"server_time":"2026-03-04T12:00:00Z"}`,
+			`{"accepted":0,"duplicates":0,"rejected":[{"index":null,"reason":"malformed"}],` +
+				`"rejected_total":1,"server_time":"2026-03-04T12:00:00Z"}`,
 		},
 		{
 			"a status", "gateways/g1/status", `{"status":"online"}`,
-			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,"server_time":"2026-03-04T12:00:00Z"}`,
+			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,` +
+				`"server_time":"2026-03-04T12:00:00Z"}`,
 		},
 	}
 	for _, tt := range tests {
@@ -63,7 +70,8 @@ func TestReceipts(t *testing.T) {
 	}); len(r.Rejected) != 100 || r.RejectedTotal != 150 && r.RejectedTotal != 149 {
 		t.Errorf("many: got %d of %d", len(r.Rejected), r.RejectedTotal)
 	}
-	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data", Payload: []byte(many)}); r.Rejected != nil {
+	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data",
+		Payload: []byte(many)}); r.Rejected != nil {
 		t.Errorf("not asked for: got %d", len(r.Rejected))
 	}
 }
@@ -104,12 +112,14 @@ func TestContentType_OtherThanJSONIsRejected(t *testing.T) {
 			ContentType: contentType,
 		})
 		if r.Code != want || want != 0 &&
-			r.Text != fmt.Sprintf("malformed: content type %q is not application/json", contentType) {
+			r.Text != fmt.Sprintf("malformed: content type %q is not application/json",
+				contentType) {
 			t.Errorf("%q: got %+v", contentType, r)
 		}
 	}
 	latin := []byte("{\"value\":1,\"timestamp\":\"\xe4\"}")
-	if r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: latin, Text: true}); r.Code != 0x99 || !strings.Contains(r.Text, "payload format indicator") {
+	if r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: latin,
+		Text: true}); r.Code != 0x99 || !strings.Contains(r.Text, "payload format indicator") {
 		t.Errorf("not UTF-8: got %+v", r)
 	}
 	if r := b.deliver(ingest.Message{
@@ -132,7 +142,9 @@ func TestExpiry(t *testing.T) {
 			Itemized: true,
 		})
 	}
-	if r := at(time.Minute, 2*time.Minute, `{"value":1,"timestamp":1}`); r.RejectedTotal+r.Accepted != 1 || strings.HasPrefix(r.Text, "expired") {
+	if r := at(time.Minute, 2*time.Minute,
+		`{"value":1,"timestamp":1}`); r.RejectedTotal+r.Accepted != 1 ||
+		strings.HasPrefix(r.Text, "expired") {
 		t.Errorf("in time: got %+v", r)
 	}
 	if r := at(time.Hour, 0, `{"value":1}`); r.Accepted != 1 {

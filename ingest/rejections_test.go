@@ -12,7 +12,10 @@ import (
 // rejections returns what is recorded: gateway id, key and reason, one a line.
 func (b *testPipeline) rejections() string {
 	b.t.Helper()
-	const q = `SELECT coalesce(string_agg(format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id), '') FROM rejections`
+	const q = `
+		SELECT coalesce(string_agg(
+			format('%s %s %s', gateway_id, gateway, reason), E'\n' ORDER BY id), '')
+		FROM rejections`
 	return scan[string](b.t, b.db, q)
 }
 
@@ -82,7 +85,8 @@ func TestRejections_BelongToThePublisher(t *testing.T) {
 	}
 	b := newTestPipeline(t, ingest.DefaultConfig())
 	for name, tt := range tests {
-		if _, err := b.db.ExecContext(t.Context(), `TRUNCATE rejections, rejection_counts`); err != nil {
+		if _, err := b.db.ExecContext(t.Context(),
+			`TRUNCATE rejections, rejection_counts`); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // looked up, and then known
@@ -149,8 +153,12 @@ func TestRejections_TheNewestOfAGatewayAreKept(t *testing.T) {
 		b.publish("g1", "sensors/g1/t1/data", fmt.Sprint("nonsense ", i))
 	}
 	b.publish("g2", "sensors/g2/u1/data", "nonsense")
-	const q = `SELECT string_agg(gateway || ' ' || convert_from(payload, 'utf8'), ', ' ORDER BY id) FROM rejections`
-	if got, want := scan[string](t, b.db, q), "g1 nonsense 7, g1 nonsense 8, g1 nonsense 9, g1 nonsense 10, g1 nonsense 11, g2 nonsense"; got != want {
+	const q = `
+		SELECT string_agg(gateway || ' ' || convert_from(payload, 'utf8'), ', ' ORDER BY id)
+		FROM rejections`
+	const want = "g1 nonsense 7, g1 nonsense 8, g1 nonsense 9, g1 nonsense 10, g1 nonsense 11, " +
+		"g2 nonsense"
+	if got := scan[string](t, b.db, q); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if err := b.store.DeleteExpiredRejections(t.Context(), cfg.RejectionRetention); err != nil {

@@ -59,8 +59,10 @@ func TestServerClock_Jumps(t *testing.T) {
 			t.Errorf("%s: latest is of %s, want %s", s.name, got, s.latest)
 		}
 	}
-	want := "t2 2026-03-04T11:00:00 7 good\nt2 2026-03-04T12:00:00 1 good\nt2 2026-03-04T12:00:01 2 good\nt2 2026-03-04T12:00:02 4 good\n" +
-		"t2 2026-03-04T12:00:03 6 good\nt2 2026-03-04T12:00:04 8 good\nt2 2026-03-04T13:05:00 3 good"
+	want := "t2 2026-03-04T11:00:00 7 good\nt2 2026-03-04T12:00:00 1 good\n" +
+		"t2 2026-03-04T12:00:01 2 good\nt2 2026-03-04T12:00:02 4 good\n" +
+		"t2 2026-03-04T12:00:03 6 good\nt2 2026-03-04T12:00:04 8 good\nt2 2026-03-04T13:05:00 3 " +
+		"good"
 	if got := b.stored(); got != want {
 		t.Errorf("stored: got\n%s\nwant\n%s", got, want)
 	}

@@ -21,8 +21,8 @@ type Access struct {
 	LoginCertificate func(ctx context.Context, key string) (g Gateway, ok bool, err error)
 	// HasGateway reports whether a gateway with one of these keys exists. It may be nil.
 	HasGateway func(ctx context.Context, keys []string) (bool, error)
-	// AreValid reports for each gateway whether its credential is still valid and its key is the one
-	// that it logged in with.
+	// AreValid reports for each gateway whether its credential is still valid and its key is the
+	// one that it logged in with.
 	AreValid func(ctx context.Context, gateways []Gateway) ([]bool, error)
 	// Resume reports whether the client has a session from before. clean says that the client
 	// starts a clean session; keep, that the new session outlasts the connection. Suspend stores

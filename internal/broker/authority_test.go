@@ -116,7 +116,9 @@ func (a *authority) trusting(name string, issuer *authority) *tls.Config {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &pair, nil
+		}
 	}
 	return c
 }

@@ -85,7 +85,10 @@ func New(cfg Config, ls Listeners, access Access,
 		pipeline: submit,
 		log:      log,
 		// the journal logs instead
-		server:   mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(slog.DiscardHandler)}),
+		server: mqtt.New(&mqtt.Options{
+			Capabilities: caps,
+			Logger:       slog.New(slog.DiscardHandler),
+		}),
 		sessions: map[*mqtt.Client]*session{},
 		gateways: map[int64]*gatewaySessions{},
 	}

@@ -36,7 +36,8 @@ func TestPanic_EndsOneConnection(t *testing.T) {
 	until(t, "the will came", func() bool { return bombs.Load() == 2 })
 	b.client("g1", func(c *packets.Connect) { // in a will that comes later
 		will(topic, "bomb")(c)
-		c.WillProperties.WillDelayInterval, c.Properties.SessionExpiryInterval = ptr(uint32(1)), ptr(uint32(100))
+		c.WillProperties.WillDelayInterval = ptr(uint32(1))
+		c.Properties.SessionExpiryInterval = ptr(uint32(100))
 	}).close()
 	bystander.publish(1, 1, "sensors/g2/s/data", "x")
 	b.next(1)[0].Done(ingest.Receipt{})
@@ -48,7 +49,9 @@ func TestPanic_EndsOneConnection(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Run("a pipeline that takes nothing acknowledges nothing", func(t *testing.T) {
 		b := newTestBroker(t, nil)
-		b.set(func() { b.submit = func(context.Context, ingest.Message) error { return ingest.ErrStopped } })
+		b.set(func() {
+			b.submit = func(context.Context, ingest.Message) error { return ingest.ErrStopped }
+		})
 		c := b.client("g1")
 		c.publish(1, 1, topic, "x")
 		c.publish(0, 0, topic, "x")

@@ -38,7 +38,8 @@ func newCertificates(cfg Config, log *slog.Logger) (*certificates, error) {
 // open does the TLS handshake.
 func (c *certificates) open(conn net.Conn) (net.Conn, string, error) {
 	t := tls.Server(conn, c.current())
-	if err := t.HandshakeContext(context.Background()); err != nil { // the connection has a deadline
+	// without a deadline in the context: the connection has one
+	if err := t.HandshakeContext(context.Background()); err != nil {
 		return nil, "", err
 	}
 	name := ""
@@ -102,8 +103,8 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("OEI_BROKER_TLS_KEY: %s does not belong to the certificate in %s (%w); "+
-			"use the certificate's own key, both in PEM",
+		return nil, fmt.Errorf("OEI_BROKER_TLS_KEY: %s does not belong to the certificate in %s "+
+			"(%w); use the certificate's own key, both in PEM",
 			c.TLSKey, c.TLSCertificate, err)
 	}
 	switch now := time.Now(); {
@@ -144,8 +145,8 @@ func (c Config) validateTLS() error {
 		return errors.New("OEI_BROKER_TLS_PORT: is 0, so the certificate is not used; " +
 			"use 8883, or leave OEI_BROKER_TLS_CERTIFICATE and OEI_BROKER_TLS_KEY empty")
 	case !on && c.TLSClientCA != "":
-		return errors.New("OEI_BROKER_TLS_CLIENT_CA: has no effect without OEI_BROKER_TLS_CERTIFICATE; " +
-			"set that too, or leave this empty")
+		return errors.New("OEI_BROKER_TLS_CLIENT_CA: has no effect without " +
+			"OEI_BROKER_TLS_CERTIFICATE; set that too, or leave this empty")
 	case on:
 		_, err := c.tlsConfig()
 		return err

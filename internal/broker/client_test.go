@@ -155,7 +155,7 @@ func (c *client) pings() {
 	c.reads("PINGRESP")
 }
 
-// ends checks that the broker closes the connection, whatever it sends before.
+// ends checks that the broker closes the connection; it may send something before.
 func (c *client) ends(within time.Duration) {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(within))

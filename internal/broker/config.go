@@ -89,6 +89,7 @@ func (c Config) Validate() error {
 			errors.New("OEI_BROKER_PLAIN: false leaves no port open; "+
 				"set OEI_BROKER_TLS_PORT or OEI_BROKER_WEBSOCKET_PORT"))
 	}
-	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins), c.validateTLS())
+	errs = append(errs, origin.Check("OEI_BROKER_ALLOWED_ORIGINS", c.AllowedOrigins),
+		c.validateTLS())
 	return errors.Join(errs...)
 }

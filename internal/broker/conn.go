@@ -260,7 +260,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.noteEnd(reasonNotReading, slog.String("detail", "the client does not read what it is sent"))
+		c.noteEnd(reasonNotReading,
+			slog.String("detail", "the client does not read what it is sent"))
 	case err != nil:
 		c.noteEnd(reasonClosed, slog.String("detail", err.Error()))
 	}

@@ -89,7 +89,8 @@ func (j *connJournal) record(c *conn, err error, stopping bool) {
 		if e.reason == reasonTakenOver {
 			j.takeovers.add()
 		}
-		if level, attrs, ok := limitedLine(&j.endings, r.clientID+" "+e.reason, e.reason, attrs); ok {
+		if level, attrs, ok := limitedLine(&j.endings, r.clientID+" "+e.reason, e.reason,
+			attrs); ok {
 			j.log.LogAttrs(context.Background(), level, "mqtt connection ended", attrs...)
 		}
 	case e.reason == reasonClosed && c.socket.bytesRead() == 0:

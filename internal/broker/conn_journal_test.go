@@ -66,7 +66,10 @@ func TestConnJournal_LogsAndCountsEndedConnections(t *testing.T) {
 		})},
 		{
 			refused, "credential",
-			func() { b.dial().login("g1", func(c *packets.Connect) { c.Password = []byte("wrong") }) },
+			func() {
+				b.dial().login("g1",
+					func(c *packets.Connect) { c.Password = []byte("wrong") })
+			},
 		},
 		{
 			refused, "client_id",
@@ -86,7 +89,9 @@ func TestConnJournal_LogsAndCountsEndedConnections(t *testing.T) {
 			until(t, "it is counted",
 				func() bool { return b.counted(tt.counter, tt.reason) == before+1 }, b.out.String)
 			until(t, "it is logged",
-				func() bool { return strings.Contains(b.out.String(), "reason="+tt.reason) }, b.out.String)
+				func() bool {
+					return strings.Contains(b.out.String(), "reason="+tt.reason)
+				}, b.out.String)
 		})
 		b.set(func() {
 			for len(b.got) > 0 {
@@ -108,7 +113,7 @@ func TestConnJournal_LogsAndCountsEndedConnections(t *testing.T) {
 	}
 }
 
-// TestConnJournal_TwoDevicesWithOneClientID is two devices with one client id, which throw each other out.
+// TestConnJournal_TwoDevicesWithOneClientID connects two devices that take over from each other.
 func TestConnJournal_TwoDevicesWithOneClientID(t *testing.T) {
 	b := newTestBroker(t, nil)
 	c := b.client("g1")

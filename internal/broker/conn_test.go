@@ -42,7 +42,9 @@ func TestMalformedPackets_EndTheConnectionAtOnce(t *testing.T) {
 		}
 	}
 	until(t, "every one is offline",
-		func() bool { return strings.Count(b.said(), g1Offline) >= 1 && b.connected() == 1 }, b.said)
+		func() bool {
+			return strings.Count(b.said(), g1Offline) >= 1 && b.connected() == 1
+		}, b.said)
 	bystander.pings()
 	if out := b.out.String(); strings.Contains(out, "panic") ||
 		strings.Contains(out, "goroutine") || strings.Count(out, "reason=malformed") != 1 {

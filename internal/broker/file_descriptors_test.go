@@ -22,7 +22,8 @@ import (
 
 func init() { children["broker short of files"] = shortOfFiles }
 
-// TestListener_SurvivesRunningOutOfFileDescriptors runs the broker in a process that may open few files.
+// TestListener_SurvivesRunningOutOfFileDescriptors runs the broker in a process that may open few
+// files.
 func TestListener_SurvivesRunningOutOfFileDescriptors(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"=broker short of files")
@@ -100,11 +101,11 @@ func shortOfFiles() int {
 	}
 	first, ok := enter()
 	if !ok {
-		return fail("nobody is let in after the files are free")
+		return fail("no login succeeds after the files are free")
 	}
 	usual, ok := enter()
 	if !ok || first > time.Second+10*usual { // the machine may be slow
-		return fail("it took %v to let somebody in, then %v", first, usual)
+		return fail("the first login took %v, then %v", first, usual)
 	}
 	cancel()
 	if err := <-ended; err != nil {

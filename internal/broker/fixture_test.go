@@ -78,7 +78,9 @@ func (b *testBroker) endLogin(_ context.Context, address, key string, _ bool) er
 	return nil
 }
 
-func (b *testBroker) resume(_ context.Context, client string, _ Gateway, clean, keep bool) (bool, error) {
+func (b *testBroker) resume(
+	_ context.Context, client string, _ Gateway, clean, keep bool,
+) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.kept == nil {

@@ -41,7 +41,10 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 	})
 	t.Run("the other does not inherit its session", func(t *testing.T) {
 		b := newTestBroker(t, nil)
-		lasting := func(c *packets.Connect) { c.CleanStart, c.Properties.SessionExpiryInterval = false, ptr(uint32(3600)) }
+		lasting := func(c *packets.Connect) {
+			c.CleanStart = false
+			c.Properties.SessionExpiryInterval = ptr(uint32(3600))
+		}
 		b.set(func() { b.kept = nil })
 		c := b.client("g1", lasting)
 		c.listen("gateways/g1/commands/a", 1, 0)
@@ -53,7 +56,8 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		if got := heir.login("g1", lasting); got != "CONNACK 0x00" {
 			t.Errorf("got %s", got)
 		}
-		if subs := b.server.Topics.Subscribers("gateways/g1/commands/a").Subscriptions; len(subs) > 0 {
+		subs := b.server.Topics.Subscribers("gateways/g1/commands/a").Subscriptions
+		if len(subs) > 0 {
 			t.Errorf("it has subscriptions: %v", subs)
 		}
 	})
@@ -120,7 +124,8 @@ func TestConnect_WithTheClientIDOfALongerKey(t *testing.T) {
 		c.close()
 	}
 	b.set(func() { b.secrets["00:1b:44:11:3a:b7"] = "secret" })
-	if got := b.dial().login("00:1b:44:11:3a:b7", func(*packets.Connect) {}); got != "CONNACK 0x00" {
+	if got := b.dial().login("00:1b:44:11:3a:b7",
+		func(*packets.Connect) {}); got != "CONNACK 0x00" {
 		t.Errorf("a gateway known by its MAC address: got %s", got)
 	}
 }

@@ -33,8 +33,10 @@ func TestConnect_Login(t *testing.T) {
 			set(func(c *packets.Connect) { c.ClientID, c.Username = "g9", "g9" }), false,
 			"CONNACK 0x86",
 		},
-		"nobody": {
-			set(func(c *packets.Connect) { c.UsernameFlag, c.PasswordFlag, c.Username = false, false, "" }),
+		"no user name": {
+			set(func(c *packets.Connect) {
+				c.UsernameFlag, c.PasswordFlag, c.Username = false, false, ""
+			}),
 			false, "CONNACK 0x85",
 		},
 		"another gateway's client id": {
@@ -51,10 +53,12 @@ func TestConnect_Login(t *testing.T) {
 			set(func(c *packets.Connect) { c.Password = []byte("x") }), true, "CONNACK 0x88",
 		},
 		"a will of QoS 2": {set(func(c *packets.Connect) {
-			c.WillFlag, c.WillTopic, c.WillQOS, c.WillMessage, c.WillProperties = true, "x", 2, []byte("x"), &packets.Properties{}
+			will("x", "x")(c)
+			c.WillQOS = 2
 		}), false, "CONNACK 0x9b"},
 		"a will that is to be retained": {set(func(c *packets.Connect) {
-			c.WillFlag, c.WillTopic, c.WillRetain, c.WillMessage, c.WillProperties = true, "x", true, []byte("x"), &packets.Properties{}
+			will("x", "x")(c)
+			c.WillRetain = true
 		}), false, "CONNACK 0x9a"},
 		"a keep-alive of 43691 s": {
 			set(func(c *packets.Connect) { c.KeepAlive = 43691 }), false, "CONNACK 0x00",
@@ -211,7 +215,9 @@ func TestConnect_WrongSecretsAreLimited(t *testing.T) {
 		t.Error("secrets are looked at all the same")
 	}
 	until(t, "it is counted",
-		func() bool { return b.counted("oei_mqtt_connections_refused_total", "too_many_failed") == 2 })
+		func() bool {
+			return b.counted("oei_mqtt_connections_refused_total", "too_many_failed") == 2
+		})
 	b.set(func() {
 		if n := b.failures["127.0.0.1 g2"]; n != 0 {
 			t.Errorf("g2 has %d failures", n)

@@ -74,8 +74,8 @@ func (p *mochiProbe) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
 
 func (p *mochiProbe) OnWillSent(_ *mqtt.Client, pk mochi.Packet) { p.note("sent " + pk.TopicName) }
 
-// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a testBroker that only
-// has its address.
+// bare starts mochi-mqtt itself with the hook, behind our listener, and returns a testBroker that
+// only has its address.
 func bare(t *testing.T, p *mochiProbe) (b *testBroker, logged func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -119,10 +119,12 @@ func (c *client) subscribe(filter string) {
 	c.reads("SUBACK 1 0x00")
 }
 
-// TestMochi_BehavesAsTheHookExpects pins what the hook relies on in mochi-mqtt. When it fails after an upgrade, the hook
-// has to be thought over.
+// TestMochi_BehavesAsTheHookExpects pins what the hook relies on in mochi-mqtt. When it fails after
+// an upgrade, the hook must be reviewed.
 func TestMochi_BehavesAsTheHookExpects(t *testing.T) {
-	reject := func(err error) func(mochi.Packet) error { return func(mochi.Packet) error { return err } }
+	reject := func(err error) func(mochi.Packet) error {
+		return func(mochi.Packet) error { return err }
+	}
 	t.Run("ErrRejectPacket from OnPublish means no PUBACK and no routing", func(t *testing.T) {
 		b, _ := bare(t, &mochiProbe{publish: reject(mochi.ErrRejectPacket)})
 		listening, c := b.client("g2"), b.client("g1")

@@ -21,7 +21,9 @@ func TestPendingLogins_MemoryIsLimited(t *testing.T) {
 		c.write(packet[:each]...) // never finished
 	}
 	until(t, "the memory for them is full",
-		func() bool { return b.counted("oei_mqtt_connections_refused_total", "memory") > 0 }, b.out.String)
+		func() bool {
+			return b.counted("oei_mqtt_connections_refused_total", "memory") > 0
+		}, b.out.String)
 	until(t, "no more is held than allowed", func() bool {
 		return value("oei_mqtt_pending_connections") <= float64(held) &&
 			value("oei_mqtt_pending_bytes") <= maxSharedBeforeLogin+float64(held+1)*freeBeforeLogin

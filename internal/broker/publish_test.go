@@ -309,7 +309,8 @@ func TestPublish_OverTheMaximumPacketSize(t *testing.T) {
 	c.reads("DISCONNECT 0x95", "closed")
 	if m := b.next(1)[0]; m.Rejection != ingest.ReasonTooLarge || m.Topic != topic ||
 		len(m.Payload) > maxRecorded {
-		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Rejection, m.Topic, len(m.Payload))
+		t.Errorf("submitted for the record: %s on %s, %d bytes", m.Rejection, m.Topic,
+			len(m.Payload))
 	}
 	older := b.old("g2")
 	older.write(append([]byte{0x32, 0x90, 0x4e}, mqttText(topic)...)...)

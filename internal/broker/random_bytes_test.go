@@ -12,7 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 )
 
-// TestRandomBytes_HarmNoOtherConnection sends noise and damaged sessions to the broker, before and after a CONNECT.
+// TestRandomBytes_HarmNoOtherConnection sends noise and damaged sessions to the broker, before and
+// after a CONNECT.
 func TestRandomBytes_HarmNoOtherConnection(t *testing.T) {
 	b := newTestBroker(t, func(c *Config) { c.ConnectTimeout = time.Second })
 	seed := rand.Uint64()

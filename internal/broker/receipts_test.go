@@ -14,9 +14,10 @@ import (
 // ask publishes with a response topic.
 func (c *client) ask(qos byte, id uint16, responseTopic, correlation string) {
 	c.t.Helper()
-	c.send2(&packets.Publish{QoS: qos, PacketID: id, Topic: topic, Payload: []byte("x"), Properties: &packets.Properties{
-		ResponseTopic: responseTopic, CorrelationData: []byte(correlation),
-	}})
+	c.send2(&packets.Publish{QoS: qos, PacketID: id, Topic: topic, Payload: []byte("x"),
+		Properties: &packets.Properties{
+			ResponseTopic: responseTopic, CorrelationData: []byte(correlation),
+		}})
 }
 
 // listen subscribes with a QoS, and a subscription identifier unless it is 0.
@@ -94,7 +95,8 @@ func TestReceipt_FollowsThePuback(t *testing.T) {
 	})
 	c.reads("PUBACK 5 0x00")
 	p := c.receipt()
-	want := `{"accepted":1,"duplicates":0,"rejected":[{"index":1,"reason":"conflict"}],"rejected_total":1,"server_time":"2`
+	want := `{"accepted":1,"duplicates":0,"rejected":[{"index":1,"reason":"conflict"}],` +
+		`"rejected_total":1,"server_time":"2`
 	if p.Topic != "gateways/g1/receipts/a" || p.QoS != 1 || p.PacketID == 0 ||
 		string(p.Properties.CorrelationData) != "\x00\xff" ||
 		p.Properties.ContentType != "application/json" ||
@@ -114,7 +116,7 @@ func TestAlarms_ReachTheirGatewayOnly(t *testing.T) {
 	c, other := b.client("g1"), b.client("g2")
 	c.listen("alarms/g1/s", 1, 7)
 	other.listen("alarms/g2/s", 1, 0)
-	// to the last two nobody listens, which is no error
+	// the last two have no subscriber, which is not an error
 	for _, topic := range []string{"alarms/g1/s", "alarms/g1/t", "alarms/g3/s"} {
 		if err := b.Publish(t.Context(), topic, []byte("hot")); err != nil {
 			t.Errorf("%s: %v", topic, err)
@@ -208,7 +210,7 @@ func TestReceipt_ReasonsForNone(t *testing.T) {
 		b.noReceipt(reason, want)
 	}
 	try("another gateway's", "gateways/g2/receipts", "", "topic", 1)
-	try("where nobody listens", "gateways/g1/receipts", "", "no_listener", 1)
+	try("without a subscriber", "gateways/g1/receipts", "", "no_listener", 1)
 	try("long", "gateways/g1/receipts", strings.Repeat("x", 257), "correlation", 1)
 	other.pings()
 
@@ -233,9 +235,10 @@ func TestReceipt_ReasonsForNone(t *testing.T) {
 func TestPublish_PassesOnMessageProperties(t *testing.T) {
 	b := newTestBroker(t, nil)
 	c := b.client("g1")
-	c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"), Properties: &packets.Properties{
-		MessageExpiry: ptr(uint32(90)), ContentType: "text/csv", PayloadFormat: ptr(byte(1)),
-	}})
+	c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"),
+		Properties: &packets.Properties{
+			MessageExpiry: ptr(uint32(90)), ContentType: "text/csv", PayloadFormat: ptr(byte(1)),
+		}})
 	if m := b.next(1)[0]; m.Expiry != 90*time.Second || m.ContentType != "text/csv" || !m.Text ||
 		m.Itemized {
 		t.Errorf("submitted: %+v", m)

@@ -32,7 +32,10 @@ func TestSession_Present(t *testing.T) {
 		b.set(func() { b.kept = &kept })
 		return b
 	}
-	lasting := func(c *packets.Connect) { c.CleanStart, c.Properties.SessionExpiryInterval = false, ptr(uint32(3600)) }
+	lasting := func(c *packets.Connect) {
+		c.CleanStart = false
+		c.Properties.SessionExpiryInterval = ptr(uint32(3600))
+	}
 	brief := func(c *packets.Connect) { c.CleanStart = false }
 	clean := func(c *packets.Connect) { c.Properties.SessionExpiryInterval = ptr(uint32(3600)) }
 	b := start()
@@ -99,7 +102,7 @@ func TestRevocation_EndsConnections(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	stays.pings()
-	b.set(func() { b.down = true }) // nobody is thrown out because nobody can be asked
+	b.set(func() { b.down = true }) // without a database no connection is ended
 	b.disconnectRevoked(t.Context())
 	stays.pings()
 }
@@ -116,7 +119,8 @@ func TestSession_ConnectionsOfAGatewayAreLimited(t *testing.T) {
 	b := newTestBroker(t, nil)
 	named := func(i int) func(*packets.Connect) {
 		return func(c *packets.Connect) {
-			c.ClientID, c.CleanStart, c.Properties.SessionExpiryInterval = fmt.Sprintf("g1:%d", i), false, ptr(uint32(3600))
+			c.ClientID, c.CleanStart = fmt.Sprintf("g1:%d", i), false
+			c.Properties.SessionExpiryInterval = ptr(uint32(3600))
 		}
 	}
 	b.set(func() { b.kept = nil })
@@ -147,7 +151,8 @@ func TestSession_SessionsOfAbsentClientsAreLimited(t *testing.T) {
 	connect := func(i int) string {
 		c := b.dial()
 		got := c.login("g1", func(c *packets.Connect) {
-			c.ClientID, c.CleanStart, c.Properties.SessionExpiryInterval = fmt.Sprintf("g1:%d", i), false, ptr(uint32(3600))
+			c.ClientID, c.CleanStart = fmt.Sprintf("g1:%d", i), false
+			c.Properties.SessionExpiryInterval = ptr(uint32(3600))
 		})
 		c.write(subscribeTo("gateways/g1/commands")...)
 		c.reads("SUBACK 1 0x01")
@@ -160,7 +165,8 @@ func TestSession_SessionsOfAbsentClientsAreLimited(t *testing.T) {
 	}
 	until(t, "no more are kept",
 		func() bool { return len(b.server.Clients.GetAll()) <= maxSessions })
-	if n := len(b.server.Topics.Subscribers("gateways/g1/commands").Subscriptions); n != maxSessions {
+	subs := b.server.Topics.Subscribers("gateways/g1/commands").Subscriptions
+	if n := len(subs); n != maxSessions {
 		t.Errorf("%d subscriptions are kept, want %d", n, maxSessions)
 	}
 	if got := connect(3*maxSessions - 1); got != "CONNACK 0x00 session present" {

@@ -19,7 +19,8 @@ func TestStatus_SaysItsLinkToAConnection(t *testing.T) {
 	c.close()
 	b.says(g1Online, `gateways/g1 by g1 {"status":"online","why":"it says so"}`,
 		`gateways/g1 by g1 {"status":"offline","why":"will"}`, g1Offline)
-	if want := []ingest.Link{ingest.LinkUp, ingest.Linked, ingest.LinkDown, ingest.LinkDown}; !slices.Equal(b.links, want) {
+	want := []ingest.Link{ingest.LinkUp, ingest.Linked, ingest.LinkDown, ingest.LinkDown}
+	if !slices.Equal(b.links, want) {
 		t.Errorf("got %v, want %v", b.links, want)
 	}
 }

@@ -64,7 +64,7 @@ func TestTLS_Connections(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a certificate that nobody knows", func(t *testing.T) {
+	t.Run("a certificate of an unknown authority", func(t *testing.T) {
 		// its end of the handshake is the first to be done
 		c := b.dialTLS(a.trusting("g1", stranger))
 		if got := c.login("g1", bare); got != "closed" {
@@ -196,7 +196,10 @@ func TestTLS_InvalidSettings(t *testing.T) {
 			[]string{"OEI_BROKER_TLS_CLIENT_CA: ", "no certificate"},
 		},
 		"an expired certificate": {
-			func(c *Config) { c.TLSCertificate, c.TLSKey = file("c", expired), file("k", expiredKey) },
+			func(c *Config) {
+				c.TLSCertificate = file("c", expired)
+				c.TLSKey = file("k", expiredKey)
+			},
 			[]string{"OEI_BROKER_TLS_CERTIFICATE: ", "expired", "renew"},
 		},
 		"a port without a file": {

@@ -138,6 +138,7 @@ func (c *websocketConn) SetWriteDeadline(t time.Time) error { return c.ws.SetWri
 // Close sends a close message if that is possible at once.
 func (c *websocketConn) Close() error {
 	closeMessage := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = c.ws.WriteControl(websocket.CloseMessage, closeMessage, time.Now().Add(100*time.Millisecond))
+	_ = c.ws.WriteControl(websocket.CloseMessage, closeMessage,
+		time.Now().Add(100*time.Millisecond))
 	return c.Conn.Close()
 }

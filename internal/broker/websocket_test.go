@@ -71,7 +71,8 @@ func TestWebSocket_Connections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.conn.(*websocketConn).ws.WriteMessage(websocket.TextMessage, old{}.connect("g1", "secret"))
+		_ = c.conn.(*websocketConn).ws.WriteMessage(websocket.TextMessage,
+			old{}.connect("g1", "secret"))
 		if got := c.read(); got != "closed" {
 			t.Errorf("got %s", got)
 		}
@@ -81,9 +82,10 @@ func TestWebSocket_Connections(t *testing.T) {
 		origin string
 		want   int
 	}{
-		"without an origin":        {mqtt, "", http.StatusSwitchingProtocols},
-		"of an origin that may":    {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
-		"with the default port":    {mqtt, "https://HMI.example:443", http.StatusSwitchingProtocols},
+		"without an origin":     {mqtt, "", http.StatusSwitchingProtocols},
+		"of an origin that may": {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
+		"with the default port": {mqtt, "https://HMI.example:443",
+			http.StatusSwitchingProtocols},
 		"of its own origin":        {mqtt, "http://" + b.ws, http.StatusSwitchingProtocols},
 		"of an origin that is not": {mqtt, "https://evil.example", http.StatusForbidden},
 		"of a file":                {mqtt, "null", http.StatusForbidden},
@@ -136,11 +138,13 @@ func TestWebSocket_WithTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.login("g2", func(c *packets.Connect) { c.PasswordFlag, c.Password = false, nil }); got != "CONNACK 0x00" {
+	withoutPassword := func(c *packets.Connect) { c.PasswordFlag, c.Password = false, nil }
+	if got := c.login("g2", withoutPassword); got != "CONNACK 0x00" {
 		t.Error(got)
 	}
 	c.pings()
-	if _, _, err := b.dialWS(websocket.Dialer{Subprotocols: []string{"mqtt"}}, "ws", nil); err == nil {
+	if _, _, err := b.dialWS(websocket.Dialer{Subprotocols: []string{"mqtt"}}, "ws",
+		nil); err == nil {
 		t.Error("it takes what is not TLS")
 	}
 }

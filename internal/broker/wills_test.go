@@ -8,7 +8,8 @@ import (
 
 func will(topic, payload string) func(*packets.Connect) {
 	return func(c *packets.Connect) {
-		c.WillFlag, c.WillTopic, c.WillMessage, c.WillProperties = true, topic, []byte(payload), &packets.Properties{}
+		c.WillFlag, c.WillTopic, c.WillMessage = true, topic, []byte(payload)
+		c.WillProperties = &packets.Properties{}
 	}
 }
 

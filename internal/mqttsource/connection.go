@@ -98,7 +98,8 @@ func (s *Source) connectionLost(ctx context.Context) {
 		s.shortLivedInRow.Store(0)
 	} else if n := s.shortLivedInRow.Add(1); n >= minShortLived && !strings.Contains(why, "(0x") {
 		why = "ends each connection right after accepting it, without a reason: look at its log; " +
-			"another client may use the same OEI_MQTT_CLIENT_ID, which must differ between instances"
+			"another client may use the same OEI_MQTT_CLIENT_ID, which must differ between " +
+			"instances"
 	}
 	if s.diagnosis.set(why) {
 		s.log.WarnContext(ctx, "mqtt broker connection lost, reconnecting", "broker", s.addr(),
