@@ -10,8 +10,8 @@ CREATE TABLE users (
     version       bigint       NOT NULL DEFAULT 1 -- counts changes; the ETag
 );
 
--- Login sessions. The refresh tokens of a session are a chain of which at most one is unused. A used
--- token that is presented again ends the session, since it may have been stolen.
+-- Login sessions. The refresh tokens of a session are a chain of which at most one is unused. A
+-- used token that is presented again ends the session, since it may have been stolen.
 CREATE TABLE sessions (
     id         uuid        NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY,
     user_id    integer     NOT NULL REFERENCES users ON DELETE CASCADE,
