@@ -56,7 +56,7 @@ test('/redoc shows the contract, without other servers', async () => {
   for (const { name } of contract.tags) await page.locator('.menu-content').getByText(name, { exact: true }).waitFor();
   await page.getByText('Search').first().click();
   await page.keyboard.type('ticket');
-  await page.getByTestId('search-dialog').getByText('A ticket for one WebSocket').first().waitFor();
+  await page.getByTestId('search-dialog').getByText('Create a WebSocket ticket').first().waitFor();
   await page.keyboard.press('Escape');
   await page.waitForLoadState('networkidle');
   assert.equal(await page.getByTestId('page-actions').first().locator('button').count(), 1); // copy, and no chat service
