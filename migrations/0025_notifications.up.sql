@@ -69,7 +69,7 @@ CREATE TABLE notification_deliveries (
     event_count  integer     NOT NULL DEFAULT 0,
     attempts     integer     NOT NULL DEFAULT 0,
     kind         text        NOT NULL
-                             CHECK (kind IN ('notice', 'reminder', 'escalation', 'trial')),
+                             CHECK (kind IN ('notification', 'reminder', 'escalation', 'test')),
     status       text        NOT NULL
                              CHECK (status IN
                                  ('gathering', 'waiting', 'sending', 'delivered', 'failed')),

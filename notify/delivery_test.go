@@ -57,7 +57,7 @@ func TestWebhook_IsSignedAndRetriedWithTheSameKey(t *testing.T) {
 		Events   []map[string]any
 	}
 	if err := json.Unmarshal([]byte(got[0].body), &body); err != nil ||
-		body.Type != "alarm.notice" || body.Count != 1 || len(body.Events) != 1 ||
+		body.Type != "alarm.notification" || body.Count != 1 || len(body.Events) != 1 ||
 		body.Events[0]["alarm"] != "Oil too hot" || body.Events[0]["sensor"] != "t1" ||
 		body.Events[0]["gateway"] != "press-1" {
 		t.Errorf("body: got %s, %v", got[0].body, err)

@@ -26,12 +26,12 @@ func (n *Notifier) sendMQTT(ctx context.Context, m message) (detail string, err 
 	}
 	if m.Kind == store.KindTest {
 		b, err := timejson.Marshal(map[string]any{
-			"id": m.Key, "type": "alarm.trial", "timestamp": m.CreatedAt,
+			"id": m.Key, "type": "alarm.test", "timestamp": m.CreatedAt,
 		})
 		if err == nil {
-			err = n.publish(ctx, "alarms/trial/trial", b)
+			err = n.publish(ctx, "alarms/test/test", b)
 		}
-		return "published on alarms/trial/trial; MQTT does not report subscribers", err
+		return "published on alarms/test/test; MQTT does not report subscribers", err
 	}
 	sent := 0
 	for _, e := range m.Events {

@@ -79,7 +79,7 @@ func TestMQTT_PublishesEveryEventOnItsTopic(t *testing.T) {
 				Offset          int64
 			}
 			if err := json.Unmarshal(m.Payload, &e); err != nil || m.Topic != "alarms/press-1/t1" ||
-				e.Alarm != "Oil too hot" || e.Type != "alarm.notice" || e.ID == "" ||
+				e.Alarm != "Oil too hot" || e.Type != "alarm.notification" || e.ID == "" ||
 				seen[e.Offset] {
 				t.Fatalf("got %s on %s, %v", m.Payload, m.Topic, err)
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// kinds returns kind and number of events of all deliveries, such as "notice:1 reminder:1".
+// kinds returns kind and number of events of all deliveries, such as "notification:1 reminder:1".
 func (p *fixture) kinds() string {
 	var words []string
 	for _, d := range p.deliveries() {
@@ -23,24 +23,24 @@ func TestRoute_SelectsEvents(t *testing.T) {
 		route store.Route
 		want  string
 	}{
-		"everything": {store.Route{}, "notice:3"},
+		"everything": {store.Route{}, "notification:3"},
 		"a severity": {
-			store.Route{Severities: []string{"minor"}}, "notice:1",
+			store.Route{Severities: []string{"minor"}}, "notification:1",
 		},
 		"a label": {
-			store.Route{Labels: store.LabelMap{"line": "1"}}, "notice:2",
+			store.Route{Labels: store.LabelMap{"line": "1"}}, "notification:2",
 		},
 		"a label that the alarm does not have": {
 			store.Route{Labels: store.LabelMap{"motor": ""}}, "",
 		},
 		"a kind of event": {
-			store.Route{Events: []string{"acknowledged"}}, "notice:1",
+			store.Route{Events: []string{"acknowledged"}}, "notification:1",
 		},
 		"severity and label": {
 			store.Route{Severities: []string{"minor"}, Labels: store.LabelMap{"line": "1"}}, "",
 		},
 		"several severities": {
-			store.Route{Severities: []string{"minor", "critical"}}, "notice:3",
+			store.Route{Severities: []string{"minor", "critical"}}, "notification:3",
 		},
 		"two labels, one wrong": {store.Route{Labels: store.LabelMap{"line": "1", "x": "y"}}, ""},
 	}
@@ -71,36 +71,38 @@ func TestReminders_UntilSomeoneActs(t *testing.T) {
 	}{
 		"no one acts": {
 			func(*fixture) {},
-			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
+			"notification:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
 				"reminder:1",
 		},
 		"an acknowledgement": {
-			func(p *fixture) { p.addEvents(1, 1, "acknowledged", acked, false) }, "notice:1 " +
-				"reminder:1",
+			func(p *fixture) { p.addEvents(1, 1, "acknowledged", acked, false) },
+			"notification:1 reminder:1",
 		},
 		"it is cleared": {
 			func(p *fixture) { p.addEvents(1, 1, "cleared", "returned_unacknowledged", false) },
-			"notice:1 reminder:1 notice:1",
+			"notification:1 reminder:1 notification:1",
 		},
 		"it is shelved": {
-			func(p *fixture) { p.addEvents(1, 1, "shelved", "shelved", true) }, "notice:1 " +
-				"reminder:1",
+			func(p *fixture) { p.addEvents(1, 1, "shelved", "shelved", true) },
+			"notification:1 reminder:1",
 		},
 		"a comment changes nothing": {
 			func(p *fixture) { p.addEvents(1, 1, "commented", unacked, false) },
-			"notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
+			"notification:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1 reminder:1 " +
 				"reminder:1",
 		},
 		"it is raised again": {
 			func(p *fixture) { p.raise(1, 1) },
-			"notice:1 reminder:1 notice:1 reminder:1 escalation:1 reminder:1 reminder:1 reminder:1",
+			"notification:1 reminder:1 notification:1 reminder:1 escalation:1 reminder:1 " +
+				"reminder:1 reminder:1",
 		},
 		"the alarm is deleted": {
-			func(p *fixture) { p.run(`DELETE FROM alarms WHERE id = 1`) }, "notice:1 reminder:1",
+			func(p *fixture) { p.run(`DELETE FROM alarms WHERE id = 1`) },
+			"notification:1 reminder:1",
 		},
 		"the route is taken out of use": {
 			func(p *fixture) { p.run(`UPDATE notification_routes SET is_active = false`) },
-			"notice:1 reminder:1",
+			"notification:1 reminder:1",
 		},
 		"it is silenced for half an hour": {func(p *fixture) {
 			if _, err := p.store.CreateSilence(p.t.Context(),
@@ -113,7 +115,7 @@ func TestReminders_UntilSomeoneActs(t *testing.T) {
 				}); err != nil {
 				p.t.Fatal(err)
 			}
-		}, "notice:1 reminder:1 escalation:1 reminder:1 reminder:1"},
+		}, "notification:1 reminder:1 escalation:1 reminder:1 reminder:1"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +163,7 @@ func TestSilence_HoldsBackAndCountsEvents(t *testing.T) {
 	p.raise(5, 1)
 	p.raise(1, 2)
 	p.step(n, time.Now())
-	if got := p.kinds(); got != "notice:1" {
+	if got := p.kinds(); got != "notification:1" {
 		t.Errorf("during the silence: got %q", got)
 	}
 	if v, err = p.store.EndSilence(t.Context(), v.ID, "operator"); err != nil ||
@@ -170,7 +172,7 @@ func TestSilence_HoldsBackAndCountsEvents(t *testing.T) {
 	}
 	p.raise(1, 1)
 	p.step(n, time.Now().Add(time.Second))
-	if got := p.kinds(); got != "notice:1 notice:1" {
+	if got := p.kinds(); got != "notification:1 notification:1" {
 		t.Errorf("after its end: got %q", got)
 	}
 }

@@ -62,8 +62,8 @@ func TestReading_BecomesANotification(t *testing.T) {
 	step(1, "")
 	write(2, 81)
 	write(2, 81) // a duplicate
-	step(2, "notice:1")
-	step(63, "notice:1 reminder:1")
+	step(2, "notification:1")
+	step(63, "notification:1 reminder:1")
 	command(alarm.Command{
 		Kind:    alarm.Shelve,
 		User:    "operator",
@@ -72,12 +72,12 @@ func TestReading_BecomesANotification(t *testing.T) {
 	})
 	write(3, 20)
 	write(4, 99)
-	step(300, "notice:1 reminder:1") // shelved: no notification
+	step(300, "notification:1 reminder:1") // shelved: no notification
 	command(alarm.Command{Kind: alarm.Unshelve, User: "operator"})
 	write(5, 20)
 	write(6, 85)
-	step(301, "notice:1 reminder:1 notice:2") // cleared, and raised again
-	step(362, "notice:1 reminder:1 notice:2 reminder:1")
+	step(301, "notification:1 reminder:1 notification:2") // cleared, and raised again
+	step(362, "notification:1 reminder:1 notification:2 reminder:1")
 	state, err := a.State()
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestReading_BecomesANotification(t *testing.T) {
 		Occurrence:   state.Occurrence,
 		StateVersion: state.Version,
 	})
-	step(3600, "notice:1 reminder:1 notice:2 reminder:1")
+	step(3600, "notification:1 reminder:1 notification:2 reminder:1")
 	if got := r.all(); len(got) != 4 || !strings.Contains(got[0].body, `"message":"`) ||
 		!strings.Contains(got[0].body, `"motor":"M7"`) {
 		t.Errorf("got %d notifications, want 4; the first is %s", len(got), got[0].body)

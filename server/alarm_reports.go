@@ -136,7 +136,7 @@ func simulatedJSON(e alarm.Event) api.AlarmSimulationEvent {
 		Message:    e.Message,
 		Comment:    e.Comment,
 		Quiet:      e.Quiet,
-		Notice:     e.Notice(),
+		Notifies:   e.Notice(),
 	}
 }
 

@@ -171,7 +171,7 @@ func (s *Server) DeleteAlarm(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteAlarm200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
+	return api.DeleteAlarm200JSONResponse{DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
 // changedRule returns the definition of r with the members of change in place of its own.

@@ -132,7 +132,7 @@ func (s *Server) DeleteGateway(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteGateway200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *p.DryRun)}, nil
+	return api.DeleteGateway200JSONResponse{DeletedJSONResponse: deletionResponse(d, *p.DryRun)}, nil
 }
 
 func gatewayWithETag(g store.Gateway) api.GatewayWithETagJSONResponse {
@@ -158,8 +158,8 @@ func gatewayJSON(g store.Gateway) api.Gateway {
 	}
 }
 
-func deletionResponse(d store.Deletion, dryRun bool) api.DeletionResponseJSONResponse {
-	return api.DeletionResponseJSONResponse{
+func deletionResponse(d store.Deletion, dryRun bool) api.DeletedJSONResponse {
+	return api.DeletedJSONResponse{
 		DryRun: dryRun, Gateways: d.Gateways, Sensors: d.Sensors, Alarms: d.Alarms,
 		FirstReadingAt: timeOrNull(d.First), LastReadingAt: timeOrNull(d.Last),
 	}

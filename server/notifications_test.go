@@ -202,7 +202,7 @@ func TestDeliveries_ArePagedAndFiltered(t *testing.T) {
 	}
 	engineer := s.token(s.users[store.Engineer])
 	var ids []int64
-	next := "/api/notifications/deliveries?limit=2&count=true&kind=trial&status=failed" +
+	next := "/api/notifications/deliveries?limit=2&count=true&kind=test&status=failed" +
 		fmt.Sprintf("&channel_id=%d", c.ID)
 	for next != "" {
 		res := s.send("GET", next, engineer, "")

@@ -146,7 +146,7 @@ func (s *Server) DeleteSensor(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteSensor200JSONResponse{DeletionResponseJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
+	return api.DeleteSensor200JSONResponse{DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
 }
 
 // sensorProblem names the member that the database refuses.

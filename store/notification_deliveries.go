@@ -27,10 +27,10 @@ type Delivery struct {
 
 // The kinds of deliveries.
 const (
-	KindNotification = "notice"
+	KindNotification = "notification"
 	KindReminder     = "reminder"
 	KindEscalation   = "escalation"
-	KindTest         = "trial"
+	KindTest         = "test"
 )
 
 const deliveryColumns = `
@@ -101,7 +101,7 @@ func (s *Store) BeginTest(
 ) (Delivery, error) {
 	const q = `
 		INSERT INTO notification_deliveries (channel_id, kind, status, attempts, due_at, created_at)
-		VALUES ($1, 'trial', 'sending', 1, now() + make_interval(secs => $2), now())
+		VALUES ($1, 'test', 'sending', 1, now() + make_interval(secs => $2), now())
 		RETURNING ` + deliveryColumns + `, events`
 	var d Delivery
 	err := s.api.GetContext(ctx, &d, q, channel, lease.Seconds())

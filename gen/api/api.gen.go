@@ -663,10 +663,10 @@ func (e NotificationChannelKind) Valid() bool {
 
 // Defines values for NotificationDeliveryKind.
 const (
-	NotificationDeliveryKindEscalation NotificationDeliveryKind = "escalation"
-	NotificationDeliveryKindNotice     NotificationDeliveryKind = "notice"
-	NotificationDeliveryKindReminder   NotificationDeliveryKind = "reminder"
-	NotificationDeliveryKindTrial      NotificationDeliveryKind = "trial"
+	NotificationDeliveryKindEscalation   NotificationDeliveryKind = "escalation"
+	NotificationDeliveryKindNotification NotificationDeliveryKind = "notification"
+	NotificationDeliveryKindReminder     NotificationDeliveryKind = "reminder"
+	NotificationDeliveryKindTest         NotificationDeliveryKind = "test"
 )
 
 // Valid indicates whether the value is a known member of the NotificationDeliveryKind enum.
@@ -674,11 +674,11 @@ func (e NotificationDeliveryKind) Valid() bool {
 	switch e {
 	case NotificationDeliveryKindEscalation:
 		return true
-	case NotificationDeliveryKindNotice:
+	case NotificationDeliveryKindNotification:
 		return true
 	case NotificationDeliveryKindReminder:
 		return true
-	case NotificationDeliveryKindTrial:
+	case NotificationDeliveryKindTest:
 		return true
 	default:
 		return false
@@ -2215,8 +2215,8 @@ type AlarmSimulationEvent struct {
 	// Message Text of the rule's `message`, filled in.
 	Message string `json:"message"`
 
-	// Notice True when notifications would have been sent.
-	Notice bool `json:"notice"`
+	// Notifies True when notifications would have been sent.
+	Notifies bool `json:"notifies"`
 
 	// Occurrence Number of the alarm's occurrence.
 	Occurrence int64 `json:"occurrence"`
@@ -3081,7 +3081,7 @@ type NotificationChannelWithSecret struct {
 
 // NotificationDelivery One notification to one channel, with its attempts.
 //
-// Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+// Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notification","route_id":1,"status":"delivered"}
 type NotificationDelivery struct {
 	// Attempts Number of attempts so far.
 	Attempts int `json:"attempts"`
@@ -3112,8 +3112,8 @@ type NotificationDelivery struct {
 	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-	// `trial` for a test.
+	// Kind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+	// stands, `test` for a test of the channel.
 	Kind NotificationDeliveryKind `json:"kind"`
 
 	// RouteID The route; null for a test.
@@ -3125,8 +3125,8 @@ type NotificationDelivery struct {
 	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationDeliveryKind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-// `trial` for a test.
+// NotificationDeliveryKind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+// stands, `test` for a test of the channel.
 type NotificationDeliveryKind string
 
 // NotificationDeliveryStatus `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
@@ -3168,8 +3168,8 @@ type NotificationDeliveryWithEvents struct {
 	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-	// `trial` for a test.
+	// Kind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+	// stands, `test` for a test of the channel.
 	Kind NotificationDeliveryKind `json:"kind"`
 
 	// RouteID The route; null for a test.
@@ -4613,8 +4613,8 @@ type Conflict = Problem
 // DefaultError An error, after RFC 9457.
 type DefaultError = Problem
 
-// DeletionResponse What was deleted, or would be with `dry_run`.
-type DeletionResponse = DeletionResult
+// Deleted What was deleted, or would be with `dry_run`.
+type Deleted = DeletionResult
 
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
@@ -8482,7 +8482,7 @@ type ConflictApplicationProblemPlusJSONResponse Problem
 
 type DefaultErrorApplicationProblemPlusJSONResponse Problem
 
-type DeletionResponseJSONResponse DeletionResult
+type DeletedJSONResponse DeletionResult
 
 type ForbiddenApplicationProblemPlusJSONResponse Problem
 
@@ -9204,7 +9204,7 @@ type DeleteAlarmResponseObject interface {
 	VisitDeleteAlarmResponse(w http.ResponseWriter) error
 }
 
-type DeleteAlarm200JSONResponse struct{ DeletionResponseJSONResponse }
+type DeleteAlarm200JSONResponse struct{ DeletedJSONResponse }
 
 func (response DeleteAlarm200JSONResponse) VisitDeleteAlarmResponse(w http.ResponseWriter) error {
 
@@ -12632,7 +12632,7 @@ type DeleteGatewayResponseObject interface {
 	VisitDeleteGatewayResponse(w http.ResponseWriter) error
 }
 
-type DeleteGateway200JSONResponse struct{ DeletionResponseJSONResponse }
+type DeleteGateway200JSONResponse struct{ DeletedJSONResponse }
 
 func (response DeleteGateway200JSONResponse) VisitDeleteGatewayResponse(w http.ResponseWriter) error {
 
@@ -15468,7 +15468,7 @@ type DeleteSensorResponseObject interface {
 	VisitDeleteSensorResponse(w http.ResponseWriter) error
 }
 
-type DeleteSensor200JSONResponse struct{ DeletionResponseJSONResponse }
+type DeleteSensor200JSONResponse struct{ DeletedJSONResponse }
 
 func (response DeleteSensor200JSONResponse) VisitDeleteSensorResponse(w http.ResponseWriter) error {
 

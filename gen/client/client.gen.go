@@ -663,10 +663,10 @@ func (e NotificationChannelKind) Valid() bool {
 
 // Defines values for NotificationDeliveryKind.
 const (
-	NotificationDeliveryKindEscalation NotificationDeliveryKind = "escalation"
-	NotificationDeliveryKindNotice     NotificationDeliveryKind = "notice"
-	NotificationDeliveryKindReminder   NotificationDeliveryKind = "reminder"
-	NotificationDeliveryKindTrial      NotificationDeliveryKind = "trial"
+	NotificationDeliveryKindEscalation   NotificationDeliveryKind = "escalation"
+	NotificationDeliveryKindNotification NotificationDeliveryKind = "notification"
+	NotificationDeliveryKindReminder     NotificationDeliveryKind = "reminder"
+	NotificationDeliveryKindTest         NotificationDeliveryKind = "test"
 )
 
 // Valid indicates whether the value is a known member of the NotificationDeliveryKind enum.
@@ -674,11 +674,11 @@ func (e NotificationDeliveryKind) Valid() bool {
 	switch e {
 	case NotificationDeliveryKindEscalation:
 		return true
-	case NotificationDeliveryKindNotice:
+	case NotificationDeliveryKindNotification:
 		return true
 	case NotificationDeliveryKindReminder:
 		return true
-	case NotificationDeliveryKindTrial:
+	case NotificationDeliveryKindTest:
 		return true
 	default:
 		return false
@@ -2215,8 +2215,8 @@ type AlarmSimulationEvent struct {
 	// Message Text of the rule's `message`, filled in.
 	Message string `json:"message"`
 
-	// Notice True when notifications would have been sent.
-	Notice bool `json:"notice"`
+	// Notifies True when notifications would have been sent.
+	Notifies bool `json:"notifies"`
 
 	// Occurrence Number of the alarm's occurrence.
 	Occurrence int64 `json:"occurrence"`
@@ -3081,7 +3081,7 @@ type NotificationChannelWithSecret struct {
 
 // NotificationDelivery One notification to one channel, with its attempts.
 //
-// Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notice","route_id":1,"status":"delivered"}
+// Example: {"attempts":1,"channel_id":1,"created_at":"2026-01-02T03:04:05.678900Z","detail":"answered 204","due_at":null,"event_count":3,"finished_at":"2026-01-02T03:04:08.678900Z","id":12,"key":"7f8a4b1e-3f0c-4f7e-9d38-0a4a4f1f8f55","kind":"notification","route_id":1,"status":"delivered"}
 type NotificationDelivery struct {
 	// Attempts Number of attempts so far.
 	Attempts int `json:"attempts"`
@@ -3112,8 +3112,8 @@ type NotificationDelivery struct {
 	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-	// `trial` for a test.
+	// Kind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+	// stands, `test` for a test of the channel.
 	Kind NotificationDeliveryKind `json:"kind"`
 
 	// RouteID The route; null for a test.
@@ -3125,8 +3125,8 @@ type NotificationDelivery struct {
 	Status NotificationDeliveryStatus `json:"status"`
 }
 
-// NotificationDeliveryKind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-// `trial` for a test.
+// NotificationDeliveryKind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+// stands, `test` for a test of the channel.
 type NotificationDeliveryKind string
 
 // NotificationDeliveryStatus `gathering` collects events; `waiting` waits for the first or the next attempt; `sending` is
@@ -3168,8 +3168,8 @@ type NotificationDeliveryWithEvents struct {
 	// of an e-mail.
 	Key string `json:"key"`
 
-	// Kind Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
-	// `trial` for a test.
+	// Kind Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+	// stands, `test` for a test of the channel.
 	Kind NotificationDeliveryKind `json:"kind"`
 
 	// RouteID The route; null for a test.
@@ -4613,8 +4613,8 @@ type Conflict = Problem
 // DefaultError An error, after RFC 9457.
 type DefaultError = Problem
 
-// DeletionResponse What was deleted, or would be with `dry_run`.
-type DeletionResponse = DeletionResult
+// Deleted What was deleted, or would be with `dry_run`.
+type Deleted = DeletionResult
 
 // Forbidden An error, after RFC 9457.
 type Forbidden = Problem
@@ -6845,7 +6845,7 @@ type ClientInterface interface {
 	// TestNotificationChannel Send a test notification
 	//
 	// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
-	// result. It is listed as a delivery of kind `trial`.
+	// result. It is listed as a delivery of kind `test`.
 	//
 	// Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 	TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -8657,7 +8657,7 @@ func (c *Client) UpdateNotificationChannel(ctx context.Context, id IDParameter, 
 // TestNotificationChannel Send a test notification
 //
 // Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
-// result. It is listed as a delivery of kind `trial`.
+// result. It is listed as a delivery of kind `test`.
 //
 // Corresponds with POST /api/notifications/channels/{id}/test (the `TestNotificationChannel` operationId).
 func (c *Client) TestNotificationChannel(ctx context.Context, id IDParameter, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -15042,7 +15042,7 @@ type ClientWithResponsesInterface interface {
 	// TestNotificationChannelWithResponse Send a test notification
 	//
 	// Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
-	// result. It is listed as a delivery of kind `trial`.
+	// result. It is listed as a delivery of kind `test`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15921,7 +15921,7 @@ type DeleteAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DeletionResponse
+	JSON200 *Deleted
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -15941,7 +15941,7 @@ type DeleteAlarmResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteAlarmResponse) GetJSON200() *DeletionResponse {
+func (r DeleteAlarmResponse) GetJSON200() *Deleted {
 	return r.JSON200
 }
 
@@ -18585,7 +18585,7 @@ type DeleteGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DeletionResponse
+	JSON200 *Deleted
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -18605,7 +18605,7 @@ type DeleteGatewayResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteGatewayResponse) GetJSON200() *DeletionResponse {
+func (r DeleteGatewayResponse) GetJSON200() *Deleted {
 	return r.JSON200
 }
 
@@ -20777,7 +20777,7 @@ type DeleteSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *DeletionResponse
+	JSON200 *Deleted
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -20797,7 +20797,7 @@ type DeleteSensorResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r DeleteSensorResponse) GetJSON200() *DeletionResponse {
+func (r DeleteSensorResponse) GetJSON200() *Deleted {
 	return r.JSON200
 }
 
@@ -23172,7 +23172,7 @@ func (c *ClientWithResponses) UpdateNotificationChannelWithResponse(ctx context.
 // TestNotificationChannelWithResponse Send a test notification
 //
 // Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
-// result. It is listed as a delivery of kind `trial`.
+// result. It is listed as a delivery of kind `test`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -24242,7 +24242,7 @@ func ParseDeleteAlarmResponse(rsp *http.Response) (*DeleteAlarmResponse, error) 
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DeletionResponse
+		var dest Deleted
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -26786,7 +26786,7 @@ func ParseDeleteGatewayResponse(rsp *http.Response) (*DeleteGatewayResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DeletionResponse
+		var dest Deleted
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -28837,7 +28837,7 @@ func ParseDeleteSensorResponse(rsp *http.Response) (*DeleteSensorResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest DeletionResponse
+		var dest Deleted
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -989,7 +989,7 @@ export const updateNotificationChannel = <ThrowOnError extends boolean = false>(
  * Send a test notification
  *
  * Sends a test once, also by a channel that is not in use, waits up to 5 s and returns the
- * result. It is listed as a delivery of kind `trial`.
+ * result. It is listed as a delivery of kind `test`.
  *
  */
 export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({

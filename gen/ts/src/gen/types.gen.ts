@@ -2250,7 +2250,7 @@ export type AlarmSimulationEvent = {
     /**
      * True when notifications would have been sent.
      */
-    notice: boolean;
+    notifies: boolean;
 };
 
 /**
@@ -2832,20 +2832,20 @@ export type NotificationSilenceCreate = {
 };
 
 /**
- * Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
- * `trial` for a test.
+ * Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+ * stands, `test` for a test of the channel.
  *
  */
 export const NotificationDeliveryKind = {
-    NOTICE: 'notice',
+    NOTIFICATION: 'notification',
     REMINDER: 'reminder',
     ESCALATION: 'escalation',
-    TRIAL: 'trial'
+    TEST: 'test'
 } as const;
 
 /**
- * Why it is sent: `notice` for events, `reminder` and `escalation` for an alarm that stands,
- * `trial` for a test.
+ * Why it is sent: `notification` for events, `reminder` and `escalation` for an alarm that
+ * stands, `test` for a test of the channel.
  *
  */
 export type NotificationDeliveryKind = typeof NotificationDeliveryKind[keyof typeof NotificationDeliveryKind];
