@@ -184,7 +184,7 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a cluster setting of ours": {
 			env("OEI_CLUSTER_SETTINGS=fsync=off"),
-			`PostgreSQL setting fsync: is not yours to change in the private cluster; remove it, or run your own server and set DATABASE_URL`,
+			`PostgreSQL setting fsync: cannot be changed in the private cluster; remove it, or run your own server and set DATABASE_URL`,
 		},
 		"a room's limit": {
 			env("OEI_STORE_INGEST_CONNECTIONS=1"),

@@ -21,9 +21,10 @@ import (
 //go:embed docs
 var docsFiles embed.FS
 
-// docsPolicy lets the pages load from this server only. Swagger UI writes style attributes.
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-	"font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// docsPolicy lets the pages load from this server only. Swagger UI sets style attributes.
+const docsPolicy = "default-src 'none'; script-src 'self'; " +
+	"style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
+	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // docsFile is one file as it is sent. When zipped, body is gzip.
 type docsFile struct {
@@ -128,7 +129,7 @@ func (f docsFile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.Set("ETag", `"`+f.etag+`-gzip"`)
 		} else {
 			var err error
-			// not while the tests pass: they read every file
+			// cannot happen: the tests read every file
 			if body, err = unzip(body); err != nil {
 				w.WriteHeader(http.StatusInternalServerError)
 				return
@@ -159,7 +160,7 @@ func acceptsGzip(headers []string) bool {
 		coding, params, _ := strings.Cut(part, ";")
 		weight := 1.0
 		if q, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(params)), "q="); ok {
-			weight, _ = strconv.ParseFloat(q, 64) // a weight that is none refuses
+			weight, _ = strconv.ParseFloat(q, 64) // a weight that is not a number counts as 0
 		}
 		switch strings.ToLower(strings.TrimSpace(coding)) {
 		case "gzip", "x-gzip":

@@ -38,7 +38,11 @@ var guideLayout = template.Must(template.New("guide").Parse(`<!doctype html>
   <link rel="stylesheet" href="../assets/guide.css">
 </head>
 <body>
-  <nav><a href="index">Guide</a> <a href="../../redoc">API reference</a> <a href="../../docs">Try the API</a></nav>
+  <nav>
+    <a href="index">Guide</a>
+    <a href="../../redoc">API reference</a>
+    <a href="../../docs">Try the API</a>
+  </nav>
   <main>
 {{.Body}}  </main>
 </body>

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// serveDocs answers one request to the documentation pages; what they do not serve is 404.
+// serveDocs answers one request to the documentation pages; other paths are 404.
 func serveDocs(t *testing.T, method, target string, header http.Header) *http.Response {
 	t.Helper()
 	h, err := docsHandler(http.NotFoundHandler())
@@ -29,7 +29,7 @@ func serveDocs(t *testing.T, method, target string, header http.Header) *http.Re
 	return w.Result()
 }
 
-func TestDocsAreWhatTheSumsSay(t *testing.T) {
+func TestDocs_MatchTheirSums(t *testing.T) {
 	sums, err := docsFiles.ReadFile("docs/SHA256SUMS")
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestDocsAreWhatTheSumsSay(t *testing.T) {
 	}
 }
 
-func TestDocsPagesAskOnlyForWhatIsHere(t *testing.T) {
+func TestDocs_PagesReferOnlyToServedFiles(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="([^"]+)"|from '\./([^']+)'`)
 	for _, page := range []string{"/docs", "/redoc", "/docs/assets/redoc-init.js"} {
 		res := serveDocs(t, http.MethodGet, page, nil)
@@ -69,7 +69,7 @@ func TestDocsPagesAskOnlyForWhatIsHere(t *testing.T) {
 	}
 }
 
-func TestDocsAnswers(t *testing.T) {
+func TestDocs_Answers(t *testing.T) {
 	const script = "/docs/assets/swagger-ui-5.35.0.js"
 	tag := serveDocs(t, http.MethodGet, "/docs", nil).Header.Get("ETag")
 	tests := map[string]struct {
@@ -85,13 +85,13 @@ func TestDocsAnswers(t *testing.T) {
 				"Content-Security-Policy": {docsPolicy},
 			},
 		},
-		"a page known by its tag is not sent again": {
+		"a page with the known tag is not sent again": {
 			http.MethodGet, "/docs",
 			http.Header{"If-None-Match": {tag}},
 			http.StatusNotModified,
 			nil,
 		},
-		"a client that takes gzip gets the file as it is": {
+		"a client that accepts gzip gets the file as it is stored": {
 			http.MethodGet, script,
 			http.Header{"Accept-Encoding": {"br;q=1.0, gzip;q=0.8"}},
 			http.StatusOK,
@@ -100,7 +100,7 @@ func TestDocsAnswers(t *testing.T) {
 				"Cache-Control": {"public, max-age=31536000, immutable"},
 			},
 		},
-		"a client that refuses gzip gets it unzipped": {
+		"a client that refuses gzip gets the file uncompressed": {
 			http.MethodGet, script,
 			http.Header{"Accept-Encoding": {"gzip;q=0, *"}},
 			http.StatusOK,
@@ -110,16 +110,16 @@ func TestDocsAnswers(t *testing.T) {
 			},
 		},
 		"HEAD answers as GET, without a body": {http.MethodHead, "/redoc", nil, http.StatusOK, nil},
-		"nothing is written here": {
+		"a write is not found": {
 			http.MethodPost, "/docs", nil, http.StatusNotFound, nil,
 		},
-		"a page is no asset": {
+		"a page is not served as an asset": {
 			http.MethodGet, "/docs/assets/docs.html", nil, http.StatusNotFound, nil,
 		},
 		"an unknown asset is not found": {
 			http.MethodGet, "/docs/assets/nothing.js", nil, http.StatusNotFound, nil,
 		},
-		"a path does not lead out": {
+		"a path cannot leave the folder": {
 			http.MethodGet, "/docs/assets/../docs.go", nil, http.StatusNotFound, nil,
 		},
 	}
