@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestPathTricksReachNoHandler(t *testing.T) {
+func TestPaths_TricksReachNoHandler(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	tricks := []string{
@@ -44,7 +44,7 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 		want                      int
 		allow                     string
 	}{
-		{"an unknown address tells nobody anything", "GET", "/api/nothing", "", 401, ""},
+		{"an unknown address needs a login", "GET", "/api/nothing", "", 401, ""},
 		{"an unknown address is 404 with a token", "GET", "/api/nothing", viewer, 404, ""},
 		{"the rest of a path is not an id", "GET", "/api/sensors/1/2", viewer, 404, ""},
 		{"another method needs a token first", "PATCH", "/api/gateways", "", 401, ""},
@@ -53,7 +53,7 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 			"GET, HEAD, POST",
 		},
 		{"another method at a public address", "POST", "/health", "", 405, "GET, HEAD"},
-		{"a public address beside it", "DELETE", "/api/auth/login", "", 405, "POST"},
+		{"another method of a public address", "DELETE", "/api/auth/login", "", 405, "POST"},
 		{"HEAD stands for GET", "HEAD", "/health", "", 200, ""},
 		{"HEAD needs the token GET needs", "HEAD", "/api/gateways", "", 401, ""},
 		{"an escaped id is the same id", "GET", "/api/sensors/%31", viewer, 200, ""},
@@ -69,7 +69,7 @@ func TestPathTricksReachNoHandler(t *testing.T) {
 	}
 }
 
-func TestContractThatSaysNotWhoMayCallIsRefused(t *testing.T) {
+func TestContract_WithoutSecurityIsRefused(t *testing.T) {
 	harm := map[string]func(op *openapi3.Operation){
 		"without security":     func(op *openapi3.Operation) { op.Security = nil },
 		"without a role":       func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"oauth2": {}}} },

@@ -186,7 +186,8 @@ var rows = map[string]row{
 	"listAlarms":         {store.Viewer, at("/api/alarms"), "", 200},
 	"createAlarm":        {store.Engineer, at("/api/alarms"), `{"sensor_id":1,` + hot + `}`, 201},
 	"acknowledgeAlarms": {
-		store.Operator, at("/api/alarms/ack"), `{"alarms":[{"id":999,"occurrence":1,"state_version":1}]}`,
+		store.Operator, at("/api/alarms/ack"),
+		`{"alarms":[{"id":999,"occurrence":1,"state_version":1}]}`,
 		200,
 	},
 	"listAlarmEvents": {store.Viewer, at("/api/alarms/events"), "", 200},
@@ -200,8 +201,12 @@ var rows = map[string]row{
 	"updateAlarm": {store.Engineer, atAlarm(""), `{` + hot + `}`, 200},
 	"deleteAlarm": {store.Engineer, atAlarm(""), "", 200},
 	// there is nothing to acknowledge
-	"acknowledgeAlarm":      {store.Operator, atAlarm("/ack"), `{"occurrence":1,"state_version":1}`, 409},
-	"shelveAlarm":           {store.Operator, atAlarm("/shelve"), `{"duration_seconds":300,"comment":"x"}`, 200},
+	"acknowledgeAlarm": {
+		store.Operator, atAlarm("/ack"), `{"occurrence":1,"state_version":1}`, 409,
+	},
+	"shelveAlarm": {
+		store.Operator, atAlarm("/shelve"), `{"duration_seconds":300,"comment":"x"}`, 200,
+	},
 	"unshelveAlarm":         {store.Operator, atAlarm("/unshelve"), `{}`, 409},
 	"resetAlarm":            {store.Operator, atAlarm("/reset"), `{}`, 409},
 	"takeAlarmOutOfService": {store.Admin, atAlarm("/out-of-service"), `{"comment":"x"}`, 200},
@@ -277,7 +282,7 @@ func eachOperation(
 	}
 }
 
-func TestEveryOperationLetsInWhomItShould(t *testing.T) {
+func TestOperations_AllowTheRolesOfTheContract(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID) // sensor 1 of gateway 1
 	disabled := s.addUser("disabled", store.Admin, false)
@@ -311,7 +316,7 @@ func TestEveryOperationLetsInWhomItShould(t *testing.T) {
 	}
 }
 
-// wanted is the status for a caller with role, which is empty for nobody.
+// wanted is the status for a caller with role, which is empty without a login.
 func (r row) wanted(role store.Role) int {
 	switch {
 	case r.least == public, r.least == anonymous && role == "":
@@ -328,7 +333,8 @@ func (r row) wanted(role store.Role) int {
 func (s *system) loggedOut() string {
 	s.t.Helper()
 	token := s.token(s.users[store.Admin])
-	if res := s.send("POST", "/api/auth/logout", token, ""); res.StatusCode != http.StatusNoContent {
+	if res := s.send("POST", "/api/auth/logout", token,
+		""); res.StatusCode != http.StatusNoContent {
 		s.t.Fatalf("logout: got %d: %s", res.StatusCode, res.body)
 	}
 	return token

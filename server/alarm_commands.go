@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// runCommand carries c out in the name of the caller.
+// runCommand runs c as the user who sent the request.
 func (s *Server) runCommand(
 	ctx context.Context, id int64, c alarm.Command,
 ) (api.AlarmWithETagJSONResponse, error) {
@@ -23,7 +23,7 @@ func (s *Server) runCommand(
 	return alarmWithETag(a)
 }
 
-// commandProblem says why a command was refused.
+// commandProblem turns the rejection of a command into a problem.
 func commandProblem(err error) error {
 	r, ok := errors.AsType[*alarm.Refusal](err)
 	switch {
@@ -69,7 +69,10 @@ func (s *Server) AcknowledgeAlarms(
 	}
 	out := make(api.AcknowledgeAlarms200JSONResponse, len(acks))
 	for i, e := range errs {
-		out[i] = api.AlarmBulkAcknowledgeResult{ID: acks[i].AlarmID, Status: api.AlarmBulkAcknowledgeResultStatusAcknowledged}
+		out[i] = api.AlarmBulkAcknowledgeResult{
+			ID:     acks[i].AlarmID,
+			Status: api.AlarmBulkAcknowledgeResultStatusAcknowledged,
+		}
 		switch {
 		case e == nil:
 			continue
@@ -103,13 +106,13 @@ func (s *Server) ShelveAlarm(
 		c.Until = time.Now().Add(time.Duration(*b.DurationSeconds) * time.Second).UTC().
 			Truncate(time.Microsecond)
 	case !c.OneShot:
-		return nil, invalid("duration_seconds", "is needed unless one_shot is set")
+		return nil, invalid("duration_seconds", "is missing; give it, or set one_shot")
 	}
 	res, err := s.runCommand(ctx, req.ID, c)
 	return api.ShelveAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
-// simpleCommand is a command that says no more than AlarmCommand does.
+// simpleCommand runs a command that has only a comment and a version.
 func (s *Server) simpleCommand(
 	ctx context.Context, id int64, kind alarm.CommandKind, b *api.AlarmCommandRequest,
 ) (api.AlarmWithETagJSONResponse, error) {
@@ -139,7 +142,11 @@ func (s *Server) TakeAlarmOutOfService(
 ) (api.TakeAlarmOutOfServiceResponseObject, error) {
 	b := req.Body
 	res, err := s.runCommand(ctx, req.ID,
-		alarm.Command{Kind: alarm.TakeOut, Comment: b.Comment, StateVersion: orZero(b.StateVersion)})
+		alarm.Command{
+			Kind:         alarm.TakeOut,
+			Comment:      b.Comment,
+			StateVersion: orZero(b.StateVersion),
+		})
 	return api.TakeAlarmOutOfService200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }
 
@@ -155,6 +162,7 @@ func (s *Server) ReturnAlarmToService(
 func (s *Server) CommentOnAlarm(
 	ctx context.Context, req api.CommentOnAlarmRequestObject,
 ) (api.CommentOnAlarmResponseObject, error) {
-	res, err := s.runCommand(ctx, req.ID, alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
+	res, err := s.runCommand(ctx, req.ID,
+		alarm.Command{Kind: alarm.Remark, Comment: req.Body.Comment})
 	return api.CommentOnAlarm200JSONResponse{AlarmWithETagJSONResponse: res}, err
 }

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	mostSimulated = 10_000 // events of a simulation
-	longestReport = 31 * 24 * time.Hour
+	maxSimulatedEvents = 10_000 // events of a simulation
+	maxReportSpan      = 31 * 24 * time.Hour
 )
 
 // ListAlarmEvents answers GET /api/alarms/events.
@@ -51,7 +51,7 @@ func (s *Server) ListEventsForAlarm(
 		To:       p.End,
 	}
 	list, link, err := s.alarmEvents(ctx, f, p.After, p.Cursor, *p.Limit)
-	// one that is deleted has events
+	// a deleted alarm has events, too
 	if err == nil && len(list) == 0 && p.After == nil && p.Cursor == nil {
 		_, err = s.store.Alarm(ctx, req.ID)
 	}
@@ -90,9 +90,9 @@ func (s *Server) SimulateAlarm(
 ) (api.SimulateAlarmResponseObject, error) {
 	b := req.Body
 	if !b.End.After(b.Start) {
-		return nil, invalid("end", "is not after start")
+		return nil, invalid("end", "is not after start; use a later end")
 	}
-	if b.End.Sub(b.Start) > longestReport {
+	if b.End.Sub(b.Start) > maxReportSpan {
 		return nil, invalid("end", "is more than 31 days after start")
 	}
 	definition, err := json.Marshal(b.Rule)
@@ -114,7 +114,7 @@ func (s *Server) SimulateAlarm(
 	defer release()
 	out := api.AlarmSimulationResult{Events: []api.AlarmSimulationEvent{}}
 	state, n, err := s.store.Simulate(ctx, &r, b.Start, b.End, func(e alarm.Event) bool {
-		if out.Truncated = len(out.Events) == mostSimulated; !out.Truncated {
+		if out.Truncated = len(out.Events) == maxSimulatedEvents; !out.Truncated {
 			out.Events = append(out.Events, simulatedJSON(e))
 		}
 		return !out.Truncated
@@ -195,11 +195,11 @@ func (s *Server) GetAlarmKPI(
 		return nil, invalid("end", rfc3339.ErrYear.Error())
 	}
 	if !to.After(from) {
-		return nil, invalid("end", "is not after start")
+		return nil, invalid("end", "is not after start; use a later end")
 	}
-	if to.Sub(from) > longestReport {
+	if to.Sub(from) > maxReportSpan {
 		return nil, invalid("start",
-			fmt.Sprintf("is more than %d days before end", longestReport/(24*time.Hour)))
+			fmt.Sprintf("is more than %d days before end", maxReportSpan/(24*time.Hour)))
 	}
 	k, err := s.store.AlarmKPI(ctx, from, to)
 	if err != nil {

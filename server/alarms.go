@@ -69,7 +69,7 @@ func (s *Server) ListAlarms(
 	}, nil
 }
 
-// alarmCursor returns the place a page begins behind; nil for the first.
+// alarmCursor returns the alarm after which a page begins; nil for the first page.
 func alarmCursor(cursor *string) (*store.AlarmCursor, error) {
 	if cursor == nil {
 		return nil, nil
@@ -171,10 +171,12 @@ func (s *Server) DeleteAlarm(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteAlarm200JSONResponse{DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
+	return api.DeleteAlarm200JSONResponse{
+		DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun),
+	}, nil
 }
 
-// changedRule returns the definition of r with the members of change in place of its own.
+// changedRule returns the definition of r with the members of change.
 func changedRule(r alarm.Rule, change api.AlarmRuleUpdate) ([]byte, error) {
 	if change.Kind != nil {
 		r.Kind = alarm.Kind(*change.Kind)
@@ -193,8 +195,8 @@ func changedRule(r alarm.Rule, change api.AlarmRuleUpdate) ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// parseRule returns the rule of a definition for a sensor, compiled, or a 400 that says what is wrong
-// with it.
+// parseRule returns the rule of a definition for a sensor, compiled, or a 400 that says what is
+// wrong with it.
 func (s *Server) parseRule(
 	ctx context.Context, id, sensor int64, definition []byte,
 ) (alarm.Rule, error) {
@@ -248,8 +250,10 @@ func alarmJSON(a store.Alarm) (api.Alarm, error) {
 		RaisedAt:       nullIfZero(state.RaisedAt),
 		ClearedAt:      nullIfZero(state.ClearedAt),
 		AcknowledgedAt: nullIfZero(state.AckedAt),
-		ShelvedUntil:   nullIfZero(state.Shelf.Until), Fault: state.Fault, DueAt: timeOrNull(a.DueAt),
-		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+		ShelvedUntil:   nullIfZero(state.Shelf.Until),
+		Fault:          state.Fault,
+		DueAt:          timeOrNull(a.DueAt),
+		CreatedAt:      a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
 	}
 	out.Rule, err = ruleJSON(a)
 	return out, err
@@ -267,7 +271,7 @@ func ruleJSON(a store.Alarm) (out api.AlarmRule, err error) {
 	return out, json.Unmarshal(text, &out)
 }
 
-// nullIfZero is null for the zero time.
+// nullIfZero returns null for the zero time.
 func nullIfZero(t time.Time) nullable.Nullable[time.Time] {
 	if t.IsZero() {
 		return timeOrNull(nil)
@@ -280,7 +284,7 @@ func toStrings[T ~string](list []T) []string {
 	return mapSlice(list, func(v T) string { return string(v) })
 }
 
-// fromStrings is the reverse of texts.
+// fromStrings is the reverse of toStrings.
 func fromStrings[T ~string](list []string) []T {
 	return mapSlice(list, func(v string) T { return T(v) })
 }

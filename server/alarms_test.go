@@ -57,7 +57,7 @@ func (s *system) alarmAt(
 	return a
 }
 
-func TestAlarmsWholeLife(t *testing.T) {
+func TestAlarm_FromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	sensor := s.addSensor(s.addGateway().ID).ID
 	operator, engineer, admin := s.token(s.users[store.Operator]), s.token(s.users[store.Engineer]), s.token(s.users[store.Admin])
@@ -77,9 +77,12 @@ func TestAlarmsWholeLife(t *testing.T) {
 	if a.State != "active_acknowledged" {
 		t.Fatalf("acknowledged: got %s", a.State)
 	}
-	a = s.alarmAt(200, "POST", path+"/shelve", operator, `{"duration_seconds":300,"comment":"cleaning"}`)
-	s.alarmAt(400, "POST", path+"/shelve", operator, `{"duration_seconds":28801,"comment":"cleaning"}`)
-	s.alarmAt(409, "POST", path+"/unshelve", operator, fmt.Sprintf(`{"state_version":%d}`, a.StateVersion-1))
+	a = s.alarmAt(200, "POST", path+"/shelve", operator,
+		`{"duration_seconds":300,"comment":"cleaning"}`)
+	s.alarmAt(400, "POST", path+"/shelve", operator,
+		`{"duration_seconds":28801,"comment":"cleaning"}`)
+	s.alarmAt(409, "POST", path+"/unshelve", operator,
+		fmt.Sprintf(`{"state_version":%d}`, a.StateVersion-1))
 	s.alarmAt(200, "POST", path+"/unshelve", operator, `{}`)
 	s.alarmAt(409, "POST", path+"/reset", operator, `{}`)
 	for _, refused := range []struct{ path, as, body, detail, field string }{
@@ -95,7 +98,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 		{"/shelve", operator, `{"duration_seconds":300,"comment":""}`, "comment: ", "comment"},
 		{
 			"/shelve", operator, `{"duration_seconds":300,"comment":" "}`,
-			"comment: is not of the right form; use text on one line, without control characters and not only blanks",
+			"comment: is not of the right form; use text on one line, without control characters " +
+				"and not only blanks",
 			"comment",
 		},
 		{"/out-of-service", admin, `{}`, "comment: is missing", "comment"},
@@ -115,7 +119,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 	s.alarmAt(200, "POST", path+"/return-to-service", admin, `{}`)
 	s.alarmAt(200, "POST", path+"/comments", operator, `{"comment":"done"}`)
 	s.alarmAt(412, "PUT", path, engineer, `{`+hot+`}`, "If-Match", `"7"`)
-	if a = s.alarmAt(200, "PUT", path, engineer, `{`+hot+`}`, "If-Match", `"1"`); a.RuleVersion != 2 {
+	if a = s.alarmAt(200, "PUT", path, engineer, `{`+hot+`}`, "If-Match",
+		`"1"`); a.RuleVersion != 2 {
 		t.Errorf("another rule: got version %d", a.RuleVersion)
 	}
 
@@ -132,7 +137,8 @@ func TestAlarmsWholeLife(t *testing.T) {
 		}
 		next, _, _ = strings.Cut(strings.TrimPrefix(res.Header.Get("Link"), "<"), ">")
 	}
-	want := "raised acknowledged shelved unshelved latched reset out_of_service returned_to_service commented rule_changed"
+	want := "raised acknowledged shelved unshelved latched reset out_of_service " +
+		"returned_to_service commented rule_changed"
 	if got := strings.Join(kinds, " "); got != want {
 		t.Errorf("journal: got\n%s, want\n%s", got, want)
 	}
@@ -159,7 +165,7 @@ func TestAlarmsWholeLife(t *testing.T) {
 	s.alarmAt(404, "GET", path, operator, "")
 }
 
-func TestAlarmLists(t *testing.T) {
+func TestAlarms_ListsAndFilters(t *testing.T) {
 	s := start(t)
 	g := s.addGateway().ID
 	viewer, engineer, operator := s.token(s.users[store.Viewer]), s.token(s.users[store.Engineer]), s.token(s.users[store.Operator])
@@ -215,7 +221,7 @@ func TestAlarmLists(t *testing.T) {
 	}
 }
 
-func TestRulesThatMakeNoSense(t *testing.T) {
+func TestAlarmRules_InvalidOnesAreRefused(t *testing.T) {
 	s := start(t)
 	sensor := s.addSensor(s.addGateway().ID).ID
 	engineer := s.token(s.users[store.Engineer])
@@ -235,7 +241,8 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 			`"kind":"bad_quality","suppressed_by":[99999]`, "rule.suppressed_by",
 		},
 		"an expression that is not": {
-			fmt.Sprintf(`"kind":"expression","expression":{"text":"a >","inputs":{"a":%d}}`, sensor),
+			fmt.Sprintf(`"kind":"expression","expression":{"text":"a >","inputs":{"a":%d}}`,
+				sensor),
 			"rule.expression",
 		},
 		"no limits": {`"kind":"threshold"`, "rule.limits"},
@@ -254,7 +261,7 @@ func TestRulesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestARefusedDeleteSaysWhichAlarmsAreInTheWay(t *testing.T) {
+func TestDelete_NamesTheAlarmsThatPreventIt(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	v, other := s.addSensor(g.ID), s.addSensor(s.addGateway().ID)

@@ -74,7 +74,7 @@ func kept(s *system, counters *prometheus.Registry, path string, header ...strin
 	}
 }
 
-func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
+func TestCachedAnswer_EqualsAComputedOne(t *testing.T) {
 	s, other, counters := startKeepingAnswers(t)
 	g := s.addGateway()
 	a := s.addSensor(g.ID).ID
@@ -125,7 +125,8 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 		}
 		seen[string(got.body)] = query
 		if tag := got.Header.Get("ETag"); tag != "" {
-			if again := kept(s, counters, path, "If-None-Match", tag); again.StatusCode != http.StatusNotModified || len(again.body) > 0 {
+			if again := kept(s, counters, path, "If-None-Match",
+				tag); again.StatusCode != http.StatusNotModified || len(again.body) > 0 {
 				t.Errorf("%s, which the client has: got %d", query, again.StatusCode)
 			}
 		}
@@ -134,12 +135,12 @@ func TestAKeptAnswerIsTheOneThatWouldBeMade(t *testing.T) {
 		"/api/data/history?interval=1h&" + day, "/api/data/statistics?" + day,
 	} {
 		if res := s.send("GET", path, "", ""); res.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s of nobody: got %d", path, res.StatusCode)
+			t.Errorf("%s without a login: got %d", path, res.StatusCode)
 		}
 	}
 }
 
-func TestWhatIsKeptGoesWhenReadingsChange(t *testing.T) {
+func TestCachedAnswer_IsDroppedWhenReadingsChange(t *testing.T) {
 	s, _, counters := startKeepingAnswers(t)
 	g := s.addGateway()
 	s.addSensor(g.ID)
@@ -160,7 +161,8 @@ func TestWhatIsKeptGoesWhenReadingsChange(t *testing.T) {
 		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(-26 * time.Hour), Value: 100}}))
 	time.Sleep(time.Second)
 	if got := s.send("GET", weighted, token, ""); string(got.body) == before[weighted] {
-		t.Errorf("a second after a reading from before the range, whose value holds in it: got what was kept: %s", got.body)
+		t.Errorf("a second after a reading from before the range, whose value holds in it: got "+
+			"what was kept: %s", got.body)
 	}
 	must(s.write(t.Context(),
 		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(time.Minute), Value: 2}}))

@@ -15,20 +15,20 @@ import (
 // Config holds the settings of the API. Those of logins are in auth.Config.
 type Config struct {
 	Host string `mapstructure:"host"`
-	Port int    `mapstructure:"port"` // 0: any free one
-	// whose pages may call the API, as https://host[:port]
+	Port int    `mapstructure:"port"` // 0: any free port
+	// AllowedOrigins are the origins whose pages may call the API, as https://host[:port].
 	AllowedOrigins []string `mapstructure:"allowed_origins"`
-	// addresses and networks whose X-Forwarded-For is believed
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is trusted.
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
 	BodyLimit      int64    `mapstructure:"body_limit"` // bytes
 
-	// for an answer, from the head of the request
+	// RequestTimeout begins with the head of the request and ends with the answer.
 	RequestTimeout    time.Duration `mapstructure:"request_timeout"`
 	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
 	ReadTimeout       time.Duration `mapstructure:"read_timeout"`
 	WriteTimeout      time.Duration `mapstructure:"write_timeout"`
 	IdleTimeout       time.Duration `mapstructure:"idle_timeout"`
-	// for running requests when the server stops
+	// DrainTimeout is what running requests have when the server stops.
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 }
 
@@ -97,7 +97,8 @@ func (c Config) proxies() ([]netip.Prefix, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("OEI_SERVER_TRUSTED_PROXIES: %q is not a network; use the form 10.0.0.0/8 or 10.0.0.1", s)
+			return nil, fmt.Errorf("OEI_SERVER_TRUSTED_PROXIES: %q is not a network; use the "+
+				"form 10.0.0.0/8 or 10.0.0.1", s)
 		}
 		networks = append(networks, network.Masked())
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/server"
 )
 
-func TestConfigNamesEveryFault(t *testing.T) {
+func TestConfig_NamesEveryFault(t *testing.T) {
 	c := server.DefaultConfig()
 	c.Port = 70000
 	c.AllowedOrigins, c.TrustedProxies, c.RequestTimeout = []string{"https://x/"}, []string{

@@ -18,14 +18,13 @@ import (
 
 const (
 	maxConnections = 25_000 // WebSockets included
-	// bytes of the head of a request that net/http has a buffer for anyway
+	// bytes of the head of a request for which net/http has a buffer in any case
 	freeHead = 4 << 10
 	maxHeads = 32 << 20 // bytes of heads beyond that, of all connections
 )
 
-// connections wraps the listener of an http.Server. It bounds what clients can make the server hold
-// before a handler has seen their request, and answers in the form of the contract what net/http
-// refuses by itself.
+// connections wraps the listener of an http.Server. It bounds the memory for requests that no
+// handler has seen yet, and replaces the errors that net/http answers by itself with problems.
 type connections struct {
 	net.Listener
 	log     *slog.Logger
@@ -42,12 +41,13 @@ func newConnections(log *slog.Logger, metrics httpMetrics, reg prometheus.Regist
 	}, func() float64 { return float64(l.open.Load()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "oei_http_head_bytes",
-		Help: "Bytes of request heads over 4 KiB that are being read, before authentication; at most 33554432.",
+		Help: "Bytes of request heads over 4 KiB that are being read, before authentication; " +
+			"at most 33554432.",
 	}, func() float64 { return float64(l.heads.Load()) })
 	return l
 }
 
-// Accept closes the connections that are too many.
+// Accept closes connections above maxConnections.
 func (l *connections) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -62,25 +62,25 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// connection is one of an http.Server.
+// connection is a connection of an http.Server.
 type connection struct {
 	net.Conn
 	of     *connections
-	routed atomic.Bool  // a handler has the request, and answers it
-	head   atomic.Int64 // bytes read of a request that no handler has
-	held   atomic.Int64 // of them, those that count in of.heads
-	over   atomic.Bool  // they are too many
+	routed atomic.Bool  // a handler has the request and will answer it
+	head   atomic.Int64 // bytes read of a request that no handler has yet
+	held   atomic.Int64 // those of them that are counted in of.heads
+	over   atomic.Bool  // the limit is exceeded
 	closed sync.Once
 }
 
 type connectionKey struct{}
 
-// keep makes c known to handlers; it is the ConnContext of the server.
+// keep adds the connection to the context of handlers; it is the ConnContext of the server.
 func (*connections) keep(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// follow is the ConnState of the server: a request has ended, and none has begun.
+// follow is the ConnState of the server. It resets the counts when a request has ended.
 func (*connections) follow(c net.Conn, state http.ConnState) {
 	if c, ok := c.(*connection); ok && state == http.StateIdle {
 		c.release()
@@ -88,7 +88,7 @@ func (*connections) follow(c net.Conn, state http.ConnState) {
 	}
 }
 
-// routed notes that a handler has r.
+// routed notes that a handler has the request.
 func routed(r *http.Request) {
 	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok {
 		c.routed.Store(true)
@@ -106,7 +106,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	c.held.Add(more)
 	if more > 0 && c.of.heads.Add(more) > maxHeads {
 		c.over.Store(true)
-		return 0, io.ErrUnexpectedEOF // net/http gives up the request, and Write says why
+		return 0, io.ErrUnexpectedEOF // net/http ends the request, and Write says why
 	}
 	return n, err
 }
@@ -135,7 +135,7 @@ func (c *connection) CloseWrite() error {
 	return nil
 }
 
-// Write replaces what net/http answers by itself, in plain text and in one piece.
+// Write replaces errors that net/http answers by itself, in plain text and with one call.
 func (c *connection) Write(b []byte) (int, error) {
 	status := refusedStatus(b)
 	if c.routed.Load() || status == 0 {
@@ -171,16 +171,19 @@ func refusedStatus(b []byte) int {
 	return status
 }
 
-// refusedDetails are for what net/http refuses.
+// refusedDetails are the details of requests that net/http refuses.
 var refusedDetails = map[int]string{
-	http.StatusBadRequest:                  "The request is not valid HTTP/1.1.",
-	http.StatusExpectationFailed:           "The only expectation that is known is 100-continue.",
-	http.StatusRequestHeaderFieldsTooLarge: "The head of a request has at most 32,768 bytes.",
-	http.StatusNotImplemented:              "The transfer coding is not known; send chunked or a Content-Length.",
-	http.StatusHTTPVersionNotSupported:     "The version of HTTP is not known; send HTTP/1.1.",
+	http.StatusBadRequest: "The request is not valid HTTP/1.1.",
+	http.StatusExpectationFailed: "The expectation is not supported; send 100-continue " +
+		"or none.",
+	http.StatusRequestHeaderFieldsTooLarge: "The head of the request has more than 32,768 bytes; " +
+		"send fewer or shorter headers.",
+	http.StatusNotImplemented: "The transfer coding is not supported; " +
+		"send chunked or a Content-Length.",
+	http.StatusHTTPVersionNotSupported: "The version of HTTP is not supported; send HTTP/1.1.",
 }
 
-// reply is an answer that is kept.
+// reply records an answer.
 type reply struct {
 	header http.Header
 	body   bytes.Buffer

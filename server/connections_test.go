@@ -41,10 +41,10 @@ func TestRequestsThatNetHTTPRefuses_AreAnsweredAsTheContractSays(t *testing.T) {
 		"no HTTP":                {"hello\r\n\r\n", 400},
 		"no Host":                {"GET /version HTTP/1.1\r\n\r\n", 400},
 		"two Hosts":              {"GET /version HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
-		"a Host that is none":    {"GET /version HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+		"an invalid Host":        {"GET /version HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
 		"a header without colon": {"GET /version HTTP/1.1\r\nHost: a\r\nx\r\n\r\n", 400},
 		"a header with NUL":      {"GET /version HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n", 400},
-		"a target that is none":  {"GET %zz HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+		"an invalid target":      {"GET %zz HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 		"two lengths": {
 			"POST /version HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
 			400,

@@ -17,33 +17,32 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// contract is openapi.yaml made ready to look things up in. Every request passes through it; what
-// it does not know is refused.
+// contract is an index of openapi.yaml. Every request is looked up in it; unknown ones are refused.
 type contract struct {
-	operations map[string]*operation // by method and path as Echo writes it
+	operations map[string]*operation // by method and path in Echo's form
 	methods    map[string][]string   // of each such path
-	// paths that fit better than one with parameters, as /a/kpi does than /a/:id
+	// closer holds the paths without parameters that a pattern also matches: /a/kpi for /a/:id
 	closer map[string][]string
 	key    *openapi3.Schema // of gateways and sensors
 }
 
-// none stands for the operation, method and path of what is not in the contract.
+// none stands for the operation, method and path of requests that are not in the contract.
 const none = "none"
 
 // operation is one operation of the contract.
 type operation struct {
 	id, method, path string
-	logAtInfo        bool // worth a line in the log at info: somebody configures, or comes and goes
+	logAtInfo        bool // not only at debug: configuration, login and logout
 	access
 	parameters []parameter
 	body       openapi3.Content
 }
 
-// access says who may call an operation.
+// access holds who may call an operation.
 type access struct {
-	role      store.Role // the least that is needed; empty when everyone may call
-	ticket    bool       // a ticket does instead of a token
-	anonymous bool       // so does nothing at all: the login comes later
+	role      store.Role // required, or a higher one; empty: no login is required
+	ticket    bool       // a ticket is accepted instead of a token
+	anonymous bool       // so is neither: the client logs in later
 }
 
 var inBraces = regexp.MustCompile(`\{([^}]+)\}`)
@@ -116,14 +115,14 @@ func newContract(doc *openapi3.T) (*contract, error) {
 	return c, errors.Join(errs...)
 }
 
-// fits tells whether a path is one of a pattern as Echo writes it.
+// fits reports whether a path matches a pattern in Echo's form.
 func fits(pattern, path string) bool {
 	ps, segments := strings.Split(pattern, "/"), strings.Split(path, "/")
 	return slices.EqualFunc(ps, segments,
 		func(p, segment string) bool { return p == segment || strings.HasPrefix(p, ":") })
 }
 
-// accessOf understands `security: []`, one role, and beside the role a ticket or nothing.
+// accessOf reads `security`: none, or a role, which a ticket or no login may be alternatives to.
 func accessOf(security *openapi3.SecurityRequirements) (access, error) {
 	if security == nil {
 		return access{}, errors.New(
@@ -170,8 +169,8 @@ func (c *contract) covers(routes []*echo.Route) error {
 	return errors.Join(errs...)
 }
 
-// find returns the operation Echo has routed c to, or the problem with its address: for those only
-// who may know.
+// find returns the operation to which Echo has routed c. When there is none, it returns a problem,
+// and the access that is required to be told.
 func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	at := ctx.Path()
 	for _, v := range ctx.ParamValues() {
@@ -190,7 +189,10 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	methods := c.methods[at]
 	if len(methods) == 0 {
 		return &operation{id: none, method: none, path: none, access: access{role: store.Viewer}},
-			&problem{status: http.StatusNotFound, detail: "There is nothing at this address."}
+			&problem{
+				status: http.StatusNotFound,
+				detail: "This address does not exist; see /docs for those that do.",
+			}
 	}
 	gone := &operation{id: none, method: none, path: none}
 	for _, m := range methods {
@@ -206,12 +208,13 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 	}
 }
 
-// enforce lets a request through that the contract allows: its caller's role first, then its form.
+// enforce passes requests that the contract allows: it checks the role first, then the form.
 func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		op, nowhere := s.contract.find(c)
 		call := callOf(c.Request().Context())
-		call.operation, call.method, call.endpoint, call.logAtInfo = op.id, op.method, op.path, op.logAtInfo
+		call.operation, call.method, call.endpoint = op.id, op.method, op.path
+		call.logAtInfo = op.logAtInfo
 		var err error
 		if call.principal, err = s.admit(c.Request(), op); err != nil {
 			return err
@@ -226,8 +229,8 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admit returns who calls op, nil when it does not matter, or a *problem: 401, or 403 when their
-// role does not suffice.
+// admit returns the principal of the request, or nil where op needs none. Errors are 401, or 403
+// when the role is not sufficient.
 func (s *Server) admit(r *http.Request, op *operation) (*auth.Principal, error) {
 	if op.role == "" {
 		return nil, nil
@@ -251,7 +254,7 @@ func (s *Server) admit(r *http.Request, op *operation) (*auth.Principal, error) 
 	if !p.User.Role.Includes(op.role) {
 		return nil, &problem{
 			status: http.StatusForbidden,
-			detail: fmt.Sprintf("This needs the role %s.", op.role),
+			detail: fmt.Sprintf("This operation needs the role %s.", op.role),
 		}
 	}
 	return p, nil

@@ -24,7 +24,8 @@ func TestContract_OperationsAreDescribed(t *testing.T) {
 		for method, op := range item.Operations() {
 			verb, _, _ := strings.Cut(op.Summary, " ")
 			if !slices.Contains(summaryVerbs, verb) || strings.HasSuffix(op.Summary, ".") {
-				t.Errorf("%s %s: the summary %q does not begin with a verb of the list, or ends with a full stop",
+				t.Errorf("%s %s: the summary %q does not begin with a verb of the list, or ends "+
+					"with a full stop",
 					method, path, op.Summary)
 			}
 			if op.Description == "" {

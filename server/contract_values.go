@@ -8,7 +8,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 )
 
-// encodeObject encodes the free object of field, which the contract bounds; nil is the empty one.
+// encodeObject encodes an object of any members, whose size the contract bounds; nil is empty.
 func encodeObject[M ~map[string]V, V any](field string, m M) (string, error) {
 	if m == nil {
 		return "{}", nil
@@ -20,14 +20,14 @@ func encodeObject[M ~map[string]V, V any](field string, m M) (string, error) {
 	return string(b), nil
 }
 
-// decodeObject is the reverse of object for what the database keeps.
+// decodeObject is the reverse of encodeObject.
 func decodeObject[M ~map[string]V, V any](text string) M {
 	m := M{}
-	_ = json.Unmarshal([]byte(text), &m) // the database has checked that it is an object
+	_ = json.Unmarshal([]byte(text), &m) // the database accepts objects only
 	return m
 }
 
-// mapSlice returns f of every row; never nil.
+// mapSlice returns f of each row; never nil.
 func mapSlice[R, J any](rows []R, f func(R) J) []J {
 	out := make([]J, len(rows))
 	for i, r := range rows {
@@ -36,14 +36,14 @@ func mapSlice[R, J any](rows []R, f func(R) J) []J {
 	return out
 }
 
-// setIfGiven sets v to what was given, if it was.
+// setIfGiven sets v to the given value, if there is one.
 func setIfGiven[T any](v, given *T) {
 	if given != nil {
 		*v = *given
 	}
 }
 
-// orEmpty is list as the contract has it: never null.
+// orEmpty returns list, which is null in JSON when it is nil, or an empty one.
 func orEmpty(list []string) []string {
 	if list == nil {
 		return []string{}
@@ -75,7 +75,7 @@ func timeOrNull(t *time.Time) nullable.Nullable[time.Time] {
 	return nullable.NewNullableWithValue(t.UTC())
 }
 
-// valueOrNil is nil for null and for a member that is absent.
+// valueOrNil returns nil for null and for an absent member.
 func valueOrNil[T any](n nullable.Nullable[T]) *T {
 	v, err := n.Get()
 	if err != nil {

@@ -26,7 +26,7 @@ const docsPolicy = "default-src 'none'; script-src 'self'; " +
 	"style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docsFile is one file as it is sent. When zipped, body is gzip.
+// docsFile is a file of the documentation. When zipped, body is gzip.
 type docsFile struct {
 	name   string
 	body   []byte
@@ -152,8 +152,8 @@ func contentType(name string) string {
 	}
 }
 
-// acceptsGzip tells whether Accept-Encoding names gzip, or anything, with a weight above zero (RFC
-// 9110 section 12.5.3).
+// acceptsGzip reports whether Accept-Encoding names gzip, or anything, with a weight above zero
+// (RFC 9110 section 12.5.3).
 func acceptsGzip(headers []string) bool {
 	named, anything := -1.0, -1.0
 	for part := range strings.SplitSeq(strings.Join(headers, ","), ",") {

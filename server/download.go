@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// largestWrite is how many bytes a client has the time of a whole answer for.
-const largestWrite = 32 << 10
+// maxWrite is the number of bytes for which a client has the time limit of a whole answer.
+const maxWrite = 32 << 10
 
-// withoutTimeLimit returns ctx without the time limit of a request: it ends when the client goes.
+// withoutTimeLimit returns ctx without the time limit of a request. It ends when the client
+// disconnects.
 func withoutTimeLimit(ctx context.Context) context.Context {
 	if c := callOf(ctx); c.whole != nil {
 		return c.whole
@@ -30,7 +31,7 @@ type download struct {
 	zip  *gzip.Writer
 }
 
-// newDownload sends the head of the answer when the first byte is written.
+// newDownload returns a download that sends the head of the answer with the first byte.
 func (s *Server) newDownload(w http.ResponseWriter, kind, name string, zipped bool) *download {
 	h := w.Header()
 	h.Set("Content-Type", kind)
@@ -38,7 +39,7 @@ func (s *Server) newDownload(w http.ResponseWriter, kind, name string, zipped bo
 	d := &download{w: w, ctl: http.NewResponseController(w), wait: s.cfg.WriteTimeout}
 	if zipped {
 		h.Set("Content-Encoding", "gzip")
-		d.zip, _ = gzip.NewWriterLevel(plain{d}, gzip.BestSpeed) // the level is a good one
+		d.zip, _ = gzip.NewWriterLevel(plain{d}, gzip.BestSpeed) // the level is valid
 	}
 	return d
 }
@@ -51,7 +52,7 @@ func (d *download) Write(b []byte) (int, error) {
 }
 
 func (d *download) write(b []byte) (int, error) {
-	for part := range slices.Chunk(b, largestWrite) {
+	for part := range slices.Chunk(b, maxWrite) {
 		if err := d.ctl.SetWriteDeadline(time.Now().Add(d.wait)); err != nil &&
 			!errors.Is(err, http.ErrNotSupported) {
 			return 0, err
@@ -71,7 +72,7 @@ func (d *download) Close() error {
 	return nil
 }
 
-// plain writes past gzip.
+// plain writes without gzip.
 type plain struct{ d *download }
 
 func (p plain) Write(b []byte) (int, error) { return p.d.write(b) }

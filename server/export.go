@@ -27,7 +27,7 @@ func (s *Server) ExportReadings(
 	if err != nil {
 		return nil, err
 	}
-	// last, so that each of them has its summary
+	// after reading the summaries, so that each sensor has one
 	if err := s.checkSensors(ctx, p.SensorID); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Server) ExportReadings(
 			return nil, err
 		}
 		if *p.Format == api.ExportFormatParquet {
-			return nil, invalid("after", "is for csv and ndjson; a Parquet file begins anew")
+			return nil, invalid("after", "is not possible for parquet; use csv or ndjson")
 		}
 	}
 	cost, err := s.store.ReadingsCost(ctx, p.SensorID, p.Start, p.End)
@@ -55,7 +55,8 @@ func (s *Server) ExportReadings(
 	}), nil
 }
 
-// export writes the readings of q in format, with the summaries of their sensors unless summaries is nil.
+// export writes the readings of q in format, with the summaries of their sensors unless summaries
+// is nil.
 func (s *Server) export(
 	ctx context.Context, w http.ResponseWriter, q store.ExportQuery,
 	summaries map[int64]store.SensorSummary,
@@ -93,7 +94,7 @@ func (s *Server) export(
 	default:
 		d = s.newDownload(w, "text/csv; charset=utf-8", name+"csv", zipped)
 		write = lines(appendCSVCells, csvSummary, "\n")
-		// it goes out with the first readings: until these are there, there may be an error
+		// The line is sent with the first readings: before them, an error can still be answered.
 		if q.After == nil {
 			write, end = withHeader(d, csvHead(summaries != nil), write)
 		}
@@ -107,7 +108,7 @@ func (s *Server) export(
 	return d.Close()
 }
 
-// withHeader writes line before the first readings, and when there are none at the end.
+// withHeader writes line before the first readings, or at the end when there are none.
 func withHeader(
 	w io.Writer, line string, lines func([]store.Reading) error,
 ) (write func([]store.Reading) error, end func() error) {

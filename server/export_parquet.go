@@ -12,7 +12,7 @@ import (
 // rowGroup is how many readings are kept in memory before they are written.
 const rowGroup = 1 << 16
 
-// parquetRow is a reading as Parquet has it.
+// parquetRow is a reading in Parquet.
 type parquetRow struct {
 	SensorID   int32    `parquet:"sensor_id"`
 	Timestamp  int64    `parquet:"timestamp,delta,timestamp(microsecond)"`
@@ -21,7 +21,7 @@ type parquetRow struct {
 	StatusCode *int64   `parquet:"status_code,optional"`
 }
 
-// summaryRow is a reading with the summary of its sensor as Parquet has it.
+// summaryRow is a reading with the summary of its sensor in Parquet.
 type summaryRow struct {
 	parquetRow
 	SensorKey  string `parquet:"sensor_key,dict"`
@@ -29,8 +29,8 @@ type summaryRow struct {
 	Unit       string `parquet:"unit,dict"`
 }
 
-// parquetOf returns what writes readings to w as Parquet, with the summaries of their sensors
-// unless summaries is nil.
+// parquetOf returns functions that write readings to w as Parquet, with the summaries of their
+// sensors unless summaries is nil.
 func parquetOf(
 	w io.Writer, summaries map[int64]store.SensorSummary,
 ) (write func([]store.Reading) error, end func() error) {

@@ -64,7 +64,7 @@ const exported = "sensor_id,timestamp,value,quality,status_code\n" +
 	"2,2026-03-04T03:00:00.000001Z,,bad,\n" +
 	"2,2026-03-04T03:00:01.000000Z,1e-07,uncertain,1083441152\n"
 
-func TestExportIsTheReadingsInEachFormat(t *testing.T) {
+func TestExport_HasTheReadingsInEachFormat(t *testing.T) {
 	s := startWithReadings(t, 2)
 	token := s.token(s.users[store.Viewer])
 	get := func(query string, header ...string) answer {
@@ -137,7 +137,7 @@ func TestExportIsTheReadingsInEachFormat(t *testing.T) {
 	}
 }
 
-func TestExportGoesOnWhereItWasCutOff(t *testing.T) {
+func TestExport_ContinuesAfterTheLastReading(t *testing.T) {
 	s := startWithReadings(t, 40000) // three pieces
 	token := s.token(s.users[store.Viewer])
 	const path = "/api/data/export?sensor_id=1&sensor_id=2"
@@ -157,7 +157,7 @@ func TestExportGoesOnWhereItWasCutOff(t *testing.T) {
 	}
 }
 
-func TestExportSelectsAndRefuses(t *testing.T) {
+func TestExport_FiltersAndFaults(t *testing.T) {
 	s := startWithReadings(t, 2)
 	token := s.token(s.users[store.Viewer])
 	for query, want := range map[string]int{
@@ -181,13 +181,14 @@ func TestExportSelectsAndRefuses(t *testing.T) {
 		"sensor_id=NaN": "sensor_id", "sensor_id=1&start=yesterday": "start",
 		strings.Repeat("sensor_id=1&", 1001): "sensor_id",
 	} {
-		if res := s.send("GET", "/api/data/export?"+strings.TrimSuffix(query, "&"), token, ""); res.StatusCode != 400 || !names(res, field) {
+		if res := s.send("GET", "/api/data/export?"+strings.TrimSuffix(query, "&"), token,
+			""); res.StatusCode != 400 || !names(res, field) {
 			t.Errorf("%.60s: got %d, want 400 and %s: %s", query, res.StatusCode, field, res.body)
 		}
 	}
 }
 
-func TestExportOutlastsTheTimesOfOtherRequests(t *testing.T) {
+func TestExport_HasNoTimeLimitAsAWhole(t *testing.T) {
 	s := startWithReadings(t, 200000, func(c *config, _ *server.Deps) {
 		c.ReadHeaderTimeout, c.ReadTimeout, c.RequestTimeout, c.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond, 4*time.Second
 	})
@@ -228,7 +229,7 @@ func (s *system) slowly(path string) *http.Response {
 	return res
 }
 
-func TestExportThatFailsIsCutOff(t *testing.T) {
+func TestExport_ThatFailsIsCutOff(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := fillReadings(startOn(t, dsn), 200000)
 	res := s.slowly("/api/data/export?sensor_id=1")
@@ -241,7 +242,7 @@ func TestExportThatFailsIsCutOff(t *testing.T) {
 	}
 }
 
-func TestQueriesEndWhenTheClientGoes(t *testing.T) {
+func TestQueries_EndWhenTheClientDisconnects(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := fillReadings(startOn(t, dsn), 1)
 	db := must(sql.Open("postgres", dsn))
@@ -274,7 +275,7 @@ func TestQueriesEndWhenTheClientGoes(t *testing.T) {
 	}
 }
 
-func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
+func TestDeleteReadings_LatestIsTheNewestLeft(t *testing.T) {
 	s := startWithReadings(t, 10)
 	c := s.as(store.Admin)
 	remove := func(from, to int, dryRun bool) client.ReadingsDeletionResult {
@@ -331,13 +332,14 @@ func TestDeletedRangesAreGoneAndLatestIsWhatIsLeft(t *testing.T) {
 		"/api/data?sensor_id=1&start=2026-03-04T03:00:00Z&end=2026-03-04T02:00:00Z":  "end",
 		"/api/data?sensor_id=1&start=2026-03-04T03:00:00Z":                           "end",
 	} {
-		if res := s.send("DELETE", path, s.token(s.users[store.Admin]), ""); res.StatusCode != 400 || !names(res, field) {
+		if res := s.send("DELETE", path, s.token(s.users[store.Admin]),
+			""); res.StatusCode != 400 || !names(res, field) {
 			t.Errorf("%s: got %d: %s", path, res.StatusCode, res.body)
 		}
 	}
 }
 
-func TestLatestSaysHowOldItIs(t *testing.T) {
+func TestLatestReadings_HaveTheirAge(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	old, fresh := s.addSensor(g.ID), s.addSensor(g.ID)
@@ -355,7 +357,7 @@ func TestLatestSaysHowOldItIs(t *testing.T) {
 	}
 }
 
-func TestPagesOfReadingsSayWhetherThereIsMore(t *testing.T) {
+func TestReadings_PagesSayWhetherThereAreMore(t *testing.T) {
 	s := startWithReadings(t, 5)
 	c := s.as(store.Viewer)
 	limit := 2

@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestFirstAdminIsMadeOnce(t *testing.T) {
+func TestFirstAdmin_IsCreatedOnce(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	st, err := store.Open(t.Context(), dsn, store.DefaultConfig(), quiet)
 	if err != nil {

@@ -16,13 +16,14 @@ func (s *Server) ListCredentials(
 	if err != nil {
 		return nil, err
 	}
-	return api.ListCredentials200JSONResponse(mapSlice(list, func(c store.Credential) api.Credential {
-		return api.Credential{
-			ID:         c.ID,
-			CreatedAt:  c.CreatedAt.UTC(),
-			LastUsedAt: timeOrNull(c.LastUsedAt),
-		}
-	})), nil
+	return api.ListCredentials200JSONResponse(mapSlice(list,
+		func(c store.Credential) api.Credential {
+			return api.Credential{
+				ID:         c.ID,
+				CreatedAt:  c.CreatedAt.UTC(),
+				LastUsedAt: timeOrNull(c.LastUsedAt),
+			}
+		})), nil
 }
 
 // CreateCredential answers POST /api/gateways/{id}/credentials.

@@ -8,7 +8,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestThirdSecretRevokesTheFirst(t *testing.T) {
+func TestCredentials_ThirdRevokesTheFirst(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	g := s.addGateway()
@@ -28,7 +28,8 @@ func TestThirdSecretRevokesTheFirst(t *testing.T) {
 		t.Errorf("revoked: got %v and %v, want none and %d", made[1].RevokedID, made[2].RevokedID,
 			made[0].ID)
 	}
-	if res := must(c.RevokeCredentialWithResponse(t.Context(), g.ID, made[1].ID)); res.StatusCode() != 204 {
+	if res := must(c.RevokeCredentialWithResponse(t.Context(), g.ID,
+		made[1].ID)); res.StatusCode() != 204 {
 		t.Errorf("revoke: got %d", res.StatusCode())
 	}
 	list := must(c.ListCredentialsWithResponse(t.Context(), g.ID))

@@ -8,7 +8,7 @@ import (
 )
 
 // Keys are what devices are called by, but never what could be an id.
-func TestKeys(t *testing.T) {
+func TestKeys_OfGatewaysAndSensors(t *testing.T) {
 	s := start(t)
 	engineer := s.token(s.users[store.Engineer])
 	for key, want := range map[string]int{

@@ -132,7 +132,9 @@ func (s *Server) DeleteGateway(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteGateway200JSONResponse{DeletedJSONResponse: deletionResponse(d, *p.DryRun)}, nil
+	return api.DeleteGateway200JSONResponse{
+		DeletedJSONResponse: deletionResponse(d, *p.DryRun),
+	}, nil
 }
 
 func gatewayWithETag(g store.Gateway) api.GatewayWithETagJSONResponse {

@@ -12,7 +12,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestGatewayFromCreationToDeletion(t *testing.T) {
+func TestGateway_FromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()
@@ -69,7 +69,7 @@ func TestGatewayFromCreationToDeletion(t *testing.T) {
 	}
 }
 
-func TestFreeObjectsHaveALimit(t *testing.T) {
+func TestFreeObjects_AreBounded(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	big := strings.Repeat("x", 17<<10)
@@ -91,7 +91,7 @@ func TestFreeObjectsHaveALimit(t *testing.T) {
 	}
 }
 
-func TestOfManyChangesWithOneETagOneIsMade(t *testing.T) {
+func TestUpdates_WithOneETagOneSucceeds(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	token := s.token(s.users[store.Engineer])
@@ -124,7 +124,7 @@ func TestOfManyChangesWithOneETagOneIsMade(t *testing.T) {
 	}
 }
 
-func TestDeletionSaysWhatGoesAndAsksForTheWordCascade(t *testing.T) {
+func TestDelete_PreviewsAndNeedsCascade(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()

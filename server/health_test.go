@@ -15,7 +15,7 @@ func checks(cs ...server.Check) option {
 	return func(_ *config, d *server.Deps) { d.Checks = cs }
 }
 
-func TestHealthIsThatOfTheDependencies(t *testing.T) {
+func TestHealth_IsThatOfTheDependencies(t *testing.T) {
 	well := func(context.Context) (string, error) { return "fine", nil }
 	ill := func(context.Context) (string, error) {
 		return "", errors.New(
@@ -26,47 +26,49 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 		return "it refuses the user", errors.New("password of mq01 is wrong")
 	}
 	released := make(chan struct{})
-	defer close(released)
+	t.Cleanup(func() { close(released) })
 	hangs := func(context.Context) (string, error) { <-released; return "late", nil }
-	check := func(name string, required bool, f func(context.Context) (string, error)) server.Check {
+	check := func(name string, required bool, f func(context.Context) (string,
+		error)) server.Check {
 		return server.Check{Name: name, Kind: "external", Required: required, Func: f}
 	}
 	tests := map[string]struct {
-		checks              []server.Check
-		health              int
-		status              client.HealthStatus
-		ready               int
-		detailOfTheLastOnes string
+		checks     []server.Check
+		health     int
+		status     client.HealthStatus
+		ready      int
+		lastDetail string
 	}{
-		"all well": {
+		"all dependencies are well": {
 			[]server.Check{check("database", true, well), check("redis", false, well)},
 			200,
 			"healthy", 200, "fine",
 		},
-		"what it can do without": {
+		"an optional dependency fails": {
 			[]server.Check{check("database", true, well), check("redis", false, ill)},
 			200,
 			"degraded", 200, "does not answer as it should",
 		},
-		"what it cannot": {
+		"a required dependency fails": {
 			[]server.Check{check("redis", false, ill), check("database", true, ill)},
 			503, "down",
 			503, "does not answer as it should",
 		},
-		"what says why": {
+		"a dependency says why": {
 			[]server.Check{check("database", true, well), check("mqtt", true, refused)},
 			503,
 			"down", 503, "it refuses the user",
 		},
-		"what hangs": {
+		"a check hangs": {
 			[]server.Check{check("redis", false, well), check("database", true, hangs)},
 			503,
 			"down", 503, "does not answer",
 		},
-		"nothing to depend on yet": {nil, 200, "healthy", 200, ""},
+		"there are no dependencies": {nil, 200, "healthy", 200, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, checks(test.checks...))
 			c := s.client("")
 			health := must(c.GetHealthWithResponse(t.Context()))
@@ -100,18 +102,18 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 				t.Errorf("got version %q and timestamp %v", h.Version, h.Timestamp)
 			}
 			if n := len(h.Dependencies); n > 0 &&
-				h.Dependencies[n-1].Detail != test.detailOfTheLastOnes {
+				h.Dependencies[n-1].Detail != test.lastDetail {
 				t.Errorf("detail: got %q, want %q", h.Dependencies[n-1].Detail,
-					test.detailOfTheLastOnes)
+					test.lastDetail)
 			}
 			ready := must(c.GetReadinessWithResponse(t.Context()))
 			if ready.StatusCode() != test.ready {
 				t.Errorf("ready: got %d, want %d", ready.StatusCode(), test.ready)
 			}
 			if test.ready == 503 &&
-				!strings.Contains(ready.JSON503.Detail, ": "+test.detailOfTheLastOnes+".") {
+				!strings.Contains(ready.JSON503.Detail, ": "+test.lastDetail+".") {
 				t.Errorf("ready: got %q, want %q in it", ready.JSON503.Detail,
-					test.detailOfTheLastOnes)
+					test.lastDetail)
 			}
 			if live := must(c.GetLivenessWithResponse(t.Context())); live.StatusCode() != 200 {
 				t.Errorf("live: got %d", live.StatusCode())
@@ -120,14 +122,16 @@ func TestHealthIsThatOfTheDependencies(t *testing.T) {
 	}
 }
 
-func TestSystemPages(t *testing.T) {
+func TestSystem_SpecificationMetricsAndVersion(t *testing.T) {
 	s := start(t)
 	spec := s.send("GET", "/openapi.json", "", "")
-	if !strings.Contains(string(spec.body), `"openSensorWebSocket"`) || spec.Header.Get("ETag") == "" {
+	if !strings.Contains(string(spec.body), `"openSensorWebSocket"`) ||
+		spec.Header.Get("ETag") == "" {
 		t.Errorf("openapi.json: got %d, ETag %q, %d bytes", spec.StatusCode,
 			spec.Header.Get("ETag"), len(spec.body))
 	}
-	if res := s.send("GET", "/openapi.json", "", "", "If-None-Match", spec.Header.Get("ETag")); res.StatusCode != 304 || len(res.body) != 0 {
+	if res := s.send("GET", "/openapi.json", "", "", "If-None-Match",
+		spec.Header.Get("ETag")); res.StatusCode != 304 || len(res.body) != 0 {
 		t.Errorf("openapi.json again: got %d", res.StatusCode)
 	}
 	s.send("GET", "/api/nothing", "", "")

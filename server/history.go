@@ -69,8 +69,8 @@ func (h *historyRequest) read(ctx context.Context, st *store.Store) ([]byte, err
 	return h.encode(found, source), nil
 }
 
-// newHistoryRequest returns the request that p makes, or a 400 that says what to change. It does not
-// check whether the sensors exist.
+// newHistoryRequest returns the request that p makes, or a 400 that says what to change. It does
+// not check whether the sensors exist.
 func newHistoryRequest(p api.GetHistoryParams) (*historyRequest, error) {
 	h := &historyRequest{
 		aggs:    distinct(p.Agg),
@@ -170,7 +170,7 @@ func tooMuchToRead(err error) error {
 // checkRange refuses a range of time that is empty or outside the years 1 to 9999.
 func checkRange(start, end time.Time) error {
 	if !end.After(start) {
-		return invalid("end", "is not after start")
+		return invalid("end", "is not after start; use a later end")
 	}
 	if start.Year() < 1 || end.Year() > 9999 {
 		return invalid("start", "is not in the years 1 to 9999")

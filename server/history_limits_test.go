@@ -4,13 +4,14 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestQuestionsThatCannotBeAnsweredSayWhatWouldDo(t *testing.T) {
+func TestHistory_FaultsNameTheRemedy(t *testing.T) {
 	s := startWithHistory(t)
 	token := s.token(s.users[store.Viewer])
 	const year = "sensor_id=1&start=2025-01-01T00:00:00Z&end=2026-01-01T00:00:00Z"
@@ -137,7 +138,7 @@ func manySensors(from, to int) string {
 	return b.String()
 }
 
-func TestTooMuchToReadIsSaidSo(t *testing.T) {
+func TestHistory_TooManyReadingsToReadInTime(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := fillReadings(startOn(t, dsn), 1)
 	db := must(sql.Open("postgres", dsn))
@@ -146,11 +147,17 @@ func TestTooMuchToReadIsSaidSo(t *testing.T) {
 	defer func() { _ = lock.Rollback() }()
 	must(lock.ExecContext(t.Context(), `LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	token := s.token(s.users[store.Viewer])
-	for _, question := range []string{"history?interval=1s&", "downsampled?method=lttb&", "statistics?"} {
-		res := s.send("GET", "/api/data/"+question+"sensor_id=1&"+fiveMinutes, token, "")
-		if res.StatusCode != 400 || !names(res, "end") ||
-			!strings.Contains(string(res.body), "shorter range") {
-			t.Errorf("%s: got %d: %s", question, res.StatusCode, res.body)
-		}
+	var queries sync.WaitGroup // at once, since each waits for the time limit of statements
+	for _, query := range []string{
+		"history?interval=1s&", "downsampled?method=lttb&", "statistics?",
+	} {
+		queries.Go(func() {
+			res := s.send("GET", "/api/data/"+query+"sensor_id=1&"+fiveMinutes, token, "")
+			if res.StatusCode != 400 || !names(res, "end") ||
+				!strings.Contains(string(res.body), "shorter range") {
+				t.Errorf("%s: got %d: %s", query, res.StatusCode, res.body)
+			}
+		})
 	}
+	queries.Wait()
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/oei-ms/oei-ms/series"
 )
 
-// table is the history of one sensor: a column of values for each aggregate. NaN is none.
+// table is the history of one sensor: a column for each aggregate, with NaN for missing values.
 type table struct {
 	aggs    []api.Aggregate
 	starts  []time.Time
@@ -18,13 +18,14 @@ type table struct {
 	columns [][]float64
 }
 
-// A row and each of its numbers take about so many bytes; more is no harm.
+// Bytes of a row and of each of its numbers, approximately.
 const (
 	rowBytes    = 80
 	numberBytes = 26
 )
 
-// newTable has the buckets in list, those with readings, and by fill the others between bounds.
+// newTable returns a table of the buckets in list, which have readings, and of those without
+// readings between bounds if fill asks for them.
 func newTable(
 	list []series.Bucket, bounds []time.Time, aggs []api.Aggregate, fill api.HistoryFill,
 ) *table {
@@ -72,11 +73,10 @@ func newTable(
 	return t
 }
 
-// seconds are those from one instant to another, also where they are too far apart for a
-// time.Duration.
+// seconds returns the time from one instant to another, which may exceed a time.Duration.
 func seconds(from, to time.Time) float64 { return float64(to.UnixMicro()-from.UnixMicro()) / 1e6 }
 
-// aggregate is a of b; nil has no readings.
+// aggregate returns the aggregate a of b; nil has no readings.
 func aggregate(a api.Aggregate, b *series.Bucket) float64 {
 	switch {
 	case b == nil && a == api.AggregateCount:

@@ -59,12 +59,13 @@ func text(v nullable.Nullable[float64]) string {
 	return fmt.Sprintf("%.4g", v.MustGet())
 }
 
-func TestHistoryHasWhatWasAskedFor(t *testing.T) {
+func TestHistory_AggregatesFillAndFormat(t *testing.T) {
 	s := startWithHistory(t)
 	const all = "&agg=avg&agg=min&agg=max&agg=sum&agg=count&agg=first&agg=last&agg=stddev&agg=delta&agg=time_weighted_avg&agg=percent_good"
 	tests := map[string]struct{ query, want string }{
 		"the mean, without another word": {"interval=1m", "0:15 1:40 4:60"},
-		"all there is": {"interval=1m" + all, "0:15 10 20 30 2 10 20 7.071 10 15 100 1:40 30 50 80 4 30 50 14.14 20 36.67 25 " +
+		"all there is": {"interval=1m" + all, "0:15 10 20 30 2 10 20 7.071 10 15 100 1:40 30 50 " +
+			"80 4 30 50 14.14 20 36.67 25 " +
 			"4:60 60 60 60 1 60 60 null 0 60 100"},
 		"in the order asked for, each once": {
 			"interval=1m&agg=max&agg=min&agg=max", "0:20 10 1:50 30 4:60 60",
@@ -156,7 +157,7 @@ func texts(members map[string]any, names []string) []string {
 	return out
 }
 
-func TestHistoryGoesOnWhereTheLimitCutIt(t *testing.T) {
+func TestHistory_ContinuesAfterTheLimit(t *testing.T) {
 	s := startWithHistory(t)
 	query, starts := "sensor_id=1&interval=1m&limit=2&fill=null&start=2026-03-04T03:00:30Z&end=2026-03-04T03:04:30Z", []string{}
 	for pages := 0; ; pages++ {
@@ -182,7 +183,7 @@ func TestHistoryGoesOnWhereTheLimitCutIt(t *testing.T) {
 	}
 }
 
-func TestEndedHistoryHasATagUntilALateReading(t *testing.T) {
+func TestHistory_ClosedRangeHasAnETagUntilALateReading(t *testing.T) {
 	s := startWithHistory(t)
 	token := s.token(s.users[store.Viewer])
 	const path = "/api/data/history?sensor_id=1&interval=1m&" + fiveMinutes
@@ -191,12 +192,14 @@ func TestEndedHistoryHasATagUntilALateReading(t *testing.T) {
 	if tag == "" || first.Header.Get("Cache-Control") != "private, no-cache" {
 		t.Fatalf("got %v", first.Header)
 	}
-	if res := s.send("GET", path, token, "", "If-None-Match", tag); res.StatusCode != http.StatusNotModified || len(res.body) > 0 {
+	if res := s.send("GET", path, token, "", "If-None-Match",
+		tag); res.StatusCode != http.StatusNotModified || len(res.body) > 0 {
 		t.Errorf("the same again: got %d", res.StatusCode)
 	}
 	must(s.write(t.Context(),
 		[]store.Reading{{SensorID: 1, Timestamp: at3.Add(150 * time.Second), Value: 1}}))
-	if res := s.send("GET", path, token, "", "If-None-Match", tag); res.StatusCode != http.StatusOK || res.Header.Get("ETag") == tag {
+	if res := s.send("GET", path, token, "", "If-None-Match",
+		tag); res.StatusCode != http.StatusOK || res.Header.Get("ETag") == tag {
 		t.Errorf("after a late reading: got %d %s", res.StatusCode, res.Header.Get("ETag"))
 	}
 	open := s.send("GET",

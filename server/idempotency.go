@@ -14,28 +14,28 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// keepWithin is how long keeping an answer may take.
-const keepWithin = 2 * time.Second
+// keepTimeout is how long storing an answer may take.
+const keepTimeout = 2 * time.Second
 
 const keyHeader = "Idempotency-Key"
 
 var (
 	errKeyInUse = &problem{
 		status: http.StatusConflict,
-		detail: "A request with this Idempotency-Key is at work; try again.",
+		detail: "A request with this Idempotency-Key is running; try again.",
 		header: map[string]string{"Retry-After": "1"},
 	}
 	errKeyReused = &problem{
 		status: http.StatusUnprocessableEntity,
-		detail: "The Idempotency-Key was used with another body; take a new one.",
+		detail: "The Idempotency-Key was used with another body; use a new key.",
 		errors: []api.FieldError{{Field: keyHeader, Reason: "was used with another body"}},
 	}
 )
 
-// runOnce does the request that its user has named key, unless that was done before: then it returns
-// the answer of that time, and replayed is true. Without a key it is always done. A client that
-// goes away does not stop one with a key: it will come again and ask for the answer. An error is
-// not kept.
+// runOnce runs the request that its user has named key. When it has run before, runOnce returns the
+// answer of that time and replayed is true. Without a key the request always runs. A client that
+// disconnects does not cancel a request with a key, because it will ask for the answer again.
+// Errors are not kept.
 func runOnce[A any](
 	ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error),
 ) (answer A, replayed bool, err error) {
@@ -49,7 +49,7 @@ func runOnce[A any](
 	if err != nil {
 		return answer, false, fmt.Errorf("encode request: %w", err)
 	}
-	lease := s.cfg.RequestTimeout + keepWithin // longer than anything below
+	lease := s.cfg.RequestTimeout + keepTimeout // longer than all of the following takes
 	kept, err := s.store.ClaimIdempotencyKey(ctx, user, *key,
 		sha256.Sum256(append(request, call.operation...)), lease)
 	switch {
@@ -66,7 +66,7 @@ func runOnce[A any](
 	work, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	answer, err = do(work)
-	// the next one will do it again, which is harmless
+	// the next request runs again, which is harmless
 	if keepErr := s.keep(context.WithoutCancel(ctx), user, *key, answer, err); keepErr != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "an answer was not kept",
 			slog.String("request_id", call.id), slog.Any("error", keepErr))
@@ -74,9 +74,9 @@ func runOnce[A any](
 	return answer, false, err
 }
 
-// keep keeps the answer to the request named key, or gives the key back when there is none.
+// keep stores the answer to the request named key, or releases the key when there is no answer.
 func (s *Server) keep(ctx context.Context, user int64, key string, answer any, failed error) error {
-	ctx, cancel := context.WithTimeout(ctx, keepWithin)
+	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
 	if failed != nil {
 		return s.store.ReleaseIdempotencyKey(ctx, user, key)

@@ -28,7 +28,8 @@ func written(
 	t *testing.T, c *client.ClientWithResponses, key string, value float64,
 ) (int, bool, []byte) {
 	t.Helper()
-	res := must(c.WriteReadingsWithResponse(t.Context(), &client.WriteReadingsParams{IdempotencyKey: &key},
+	res := must(c.WriteReadingsWithResponse(t.Context(),
+		&client.WriteReadingsParams{IdempotencyKey: &key},
 		client.ReadingsWriteRequest{
 			Readings: []client.ReadingCreate{
 				{SensorID: 1, Timestamp: &at3, Value: nullable.NewNullableWithValue(value)},
@@ -37,7 +38,7 @@ func written(
 	return res.StatusCode(), res.HTTPResponse.Header.Get("Idempotency-Replayed") == "true", res.Body
 }
 
-func TestSameKeySameAnswer(t *testing.T) {
+func TestIdempotency_SameKeySameAnswer(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	one, two := startOn(t, dsn), startOn(t, dsn)
 	one.addSensor(one.addGateway().ID)
@@ -64,7 +65,8 @@ func TestSameKeySameAnswer(t *testing.T) {
 	}
 	token := one.token(one.users[store.Engineer])
 	same := `{ "readings" : [ {"value":1.0, "timestamp":"2026-03-04T03:00:00.000Z", "sensor_id":1} ] }`
-	if res := one.send("POST", "/api/data", token, same, "Idempotency-Key", "k"); res.StatusCode != 200 || res.Header.Get("Idempotency-Replayed") != "true" {
+	if res := one.send("POST", "/api/data", token, same, "Idempotency-Key",
+		"k"); res.StatusCode != 200 || res.Header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("the same readings written otherwise: got %d: %s", res.StatusCode, res.body)
 	}
 	if res := one.send("POST", "/api/data", token, same); res.StatusCode != 200 ||
@@ -74,7 +76,7 @@ func TestSameKeySameAnswer(t *testing.T) {
 	}
 }
 
-func TestKeysThatAreNone(t *testing.T) {
+func TestIdempotency_InvalidKeys(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Engineer])
@@ -89,7 +91,8 @@ func TestKeysThatAreNone(t *testing.T) {
 			t.Errorf("%q: got %d, want %d: %s", key, res.StatusCode, want, res.body)
 		}
 	}
-	if res := s.send("POST", "/api/data", token, body, "Idempotency-Key", "a,b;c=d/%41&<>'\\"); res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") != "true" {
+	if res := s.send("POST", "/api/data", token, body, "Idempotency-Key",
+		"a,b;c=d/%41&<>'\\"); res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") != "true" {
 		t.Error("a key of signs is not the same the second time")
 	}
 	req, _ := http.NewRequest("POST", s.url+"/api/data", strings.NewReader(body))
@@ -122,7 +125,7 @@ func gated(entered chan<- struct{}, outcomes <-chan error) option {
 	}
 }
 
-func TestKeyThatIsAtWork(t *testing.T) {
+func TestIdempotency_KeyOfARunningRequest(t *testing.T) {
 	entered, outcomes := make(chan struct{}), make(chan error)
 	s := start(t, gated(entered, outcomes))
 	s.addSensor(s.addGateway().ID)
@@ -155,7 +158,7 @@ func TestKeyThatIsAtWork(t *testing.T) {
 	}
 }
 
-func TestErrorIsNotKept(t *testing.T) {
+func TestIdempotency_ErrorsAreNotKept(t *testing.T) {
 	entered, outcomes := make(chan struct{}, 9), make(chan error, 9)
 	s := start(t, gated(entered, outcomes))
 	s.addSensor(s.addGateway().ID)
@@ -173,8 +176,9 @@ func TestErrorIsNotKept(t *testing.T) {
 	}
 }
 
-// TestClientThatGoesAwayFindsTheAnswer has the connection break after the write began.
-func TestClientThatGoesAwayFindsTheAnswer(t *testing.T) {
+// TestIdempotency_ClientThatDisconnectedFindsTheAnswer has the connection break after the write
+// began.
+func TestIdempotency_ClientThatDisconnectedFindsTheAnswer(t *testing.T) {
 	entered, outcomes := make(chan struct{}, 9), make(chan error, 9)
 	s := start(t, gated(entered, outcomes))
 	s.addSensor(s.addGateway().ID)
@@ -210,21 +214,26 @@ func TestClientThatGoesAwayFindsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestCrashBeforeTheAnswerIsKept has an instance end between the commit and keeping the answer.
-func TestCrashBeforeTheAnswerIsKept(t *testing.T) {
+// TestIdempotency_CrashBeforeTheAnswerIsKept has an instance end between the commit and keeping the
+// answer.
+func TestIdempotency_CrashBeforeTheAnswerIsKept(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := startOn(t, dsn, func(c *config, _ *server.Deps) { c.RequestTimeout = time.Second })
 	s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Engineer])
 	const body = `{"readings":[{"sensor_id":1,"value":1,"timestamp":"2026-03-04T03:00:00Z"}]}`
-	send := func() answer { return s.send("POST", "/api/data", token, body, "Idempotency-Key", "k") }
+	send := func() answer {
+		return s.send("POST", "/api/data", token, body, "Idempotency-Key",
+			"k")
+	}
 	if res := send(); res.StatusCode != 200 {
 		t.Fatalf("got %d: %s", res.StatusCode, res.body)
 	}
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
 	// as the crash leaves it
-	if _, err := db.ExecContext(t.Context(), `UPDATE idempotency_keys SET answer = NULL`); err != nil {
+	if _, err := db.ExecContext(t.Context(),
+		`UPDATE idempotency_keys SET answer = NULL`); err != nil {
 		t.Fatal(err)
 	}
 	if res := send(); res.StatusCode != 409 {
@@ -243,7 +252,7 @@ func TestCrashBeforeTheAnswerIsKept(t *testing.T) {
 	}
 }
 
-func TestOfManyRequestsWithOneKeyOneIsDone(t *testing.T) {
+func TestIdempotency_OfConcurrentRequestsOneRuns(t *testing.T) {
 	var done atomic.Int32
 	s := start(t, func(_ *config, d *server.Deps) {
 		write := d.Write

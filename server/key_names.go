@@ -5,9 +5,9 @@ import "github.com/gosimple/slug"
 // maxKey is the maxLength of Key in the contract.
 const maxKey = 64
 
-// keyFor returns the key of a gateway or sensor that is registered without one: its name if that
-// has the form of a key, else the transliterated name. It begins with noun where nothing else would
-// be left, or a number that could be an id.
+// keyFor returns the key of a gateway or sensor that is created without one: its name if that has
+// the form of a key, else the transliterated name. When that is empty, or a number that could be an
+// id, the key begins with noun.
 func (c *contract) keyFor(name, noun string) string {
 	if c.isKey(name) {
 		return name

@@ -22,18 +22,18 @@ import (
 	"github.com/oei-ms/oei-ms/internal/auth"
 )
 
-// call is what is known of a request on its way through the server.
+// call holds the facts of a request on its way through the server.
 type call struct {
-	id        string // for the log and for who asks about it
+	id        string // for the log and for the client
 	addr      string // the client's, without port
 	url       url.URL
-	operation string // of the contract, or none; method and endpoint are the operation's
+	operation string // in the contract, or none; so are method and endpoint
 	method    string
 	endpoint  string
 	logAtInfo bool
 	principal *auth.Principal // nil for a public operation
 
-	whole          context.Context // of the request without its time limit
+	whole          context.Context // the context of the request without its time limit
 	acceptEncoding []string
 }
 
@@ -57,7 +57,8 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	return httpMetrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "http_requests_total",
-			Help: "Requests answered, by operation and status; 499 when the client had gone.",
+			Help: "Requests answered, by operation and status; " +
+				"499 when the client had disconnected.",
 		}, []string{"operation", "method", "endpoint", "status"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "http_request_duration_seconds", Help: "Time to answer a request, by operation.",
@@ -66,13 +67,13 @@ func newHTTPMetrics(reg prometheus.Registerer) httpMetrics {
 	}
 }
 
-// count counts an answer. It is the only user of the labels of requests.
+// count counts an answer.
 func (m httpMetrics) count(operation, method, endpoint string, status int) {
 	m.requests.WithLabelValues(operation, method, endpoint, strconv.Itoa(status)).Inc()
 }
 
-// front is what every request meets before it is routed: the client's address behind proxies, and
-// HEAD as the GET it stands for, whose body net/http leaves out.
+// front prepares every request before it is routed: it sets the address of the client from the
+// headers of trusted proxies, and turns HEAD into GET, whose body net/http leaves out.
 func (s *Server) front(next http.Handler) (http.Handler, error) {
 	proxies, err := s.cfg.proxies()
 	if err != nil {
@@ -89,8 +90,8 @@ func (s *Server) front(next http.Handler) (http.Handler, error) {
 	}), nil
 }
 
-// clientAddr walks X-Forwarded-For back from the connection as far as the addresses are trusted
-// proxies.
+// clientAddr follows X-Forwarded-For from the connection backwards, as long as the addresses are
+// those of trusted proxies.
 func clientAddr(r *http.Request, proxies []netip.Prefix) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || len(proxies) == 0 {
@@ -117,8 +118,8 @@ func isWithin(addr netip.Addr, networks []netip.Prefix) bool {
 	return false
 }
 
-// observe gives a request its id, headers and time limit, and answers, counts and logs what comes
-// of it.
+// observe gives a request its id, headers and time limit. It answers errors, and counts and logs
+// answers.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		started := time.Now()
@@ -153,7 +154,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			s.record(base, c, call, time.Since(started))
 			if cut {
-				panic(http.ErrAbortHandler) // the client must see that what it got is not the whole
+				// the client must notice that the answer is not complete
+				panic(http.ErrAbortHandler)
 			}
 		}()
 		return next(c)
@@ -162,7 +164,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 
 var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// requestID takes the id a proxy or client has given, if it is one to put into a log.
+// requestID returns the id that a proxy or client has sent, if it is fit for a log, or a new one.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-ID"); saneID.MatchString(id) {
 		return id
@@ -170,7 +172,7 @@ func requestID(r *http.Request) string {
 	return rand.Text()
 }
 
-// setHeaders sets what every answer has unless its handler knows better.
+// setHeaders sets the headers of every answer, which handlers may change.
 func setHeaders(h http.Header, id string) {
 	h.Set("X-Request-ID", id)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -20,25 +20,31 @@ import (
 func writes(f func(context.Context) error) option {
 	return func(c *config, d *server.Deps) {
 		c.RequestTimeout = 300 * time.Millisecond
-		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult, error) { return nil, f(ctx) }
+		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult,
+			error) {
+			return nil, f(ctx)
+		}
 	}
 }
 
-func TestErrorsOfTheInsideStayInside(t *testing.T) {
+func TestInternalErrors_AreNotShown(t *testing.T) {
 	const inside = `pq: relation "secrets" at db01:5432`
 	tests := map[string]struct {
 		f      func(context.Context) error
 		want   int
 		logged string
 	}{
-		"an error nobody knows": {
+		"an unknown error": {
 			func(context.Context) error { return errors.New(inside) }, 500, "request failed",
 		},
 		"a panic": {
 			func(context.Context) error { panic(inside) }, 500, "request failed",
 		},
 		"no database": {
-			func(context.Context) error { return fmt.Errorf("%w: %s", store.ErrUnavailable, inside) },
+			func(context.Context) error {
+				return fmt.Errorf("%w: %s", store.ErrUnavailable,
+					inside)
+			},
 			503, "request not answered",
 		},
 		"no answer in time": {
@@ -78,7 +84,7 @@ func TestErrorsOfTheInsideStayInside(t *testing.T) {
 	}
 }
 
-func TestClientThatGoesAwayLeavesNoNoise(t *testing.T) {
+func TestClientThatDisconnects_IsNotLogged(t *testing.T) {
 	entered := make(chan struct{})
 	s := start(t, func(_ *config, d *server.Deps) {
 		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult, error) {
@@ -133,7 +139,7 @@ func TestRequestIDsAndHeaders(t *testing.T) {
 	}
 }
 
-func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
+func TestCORS_AllowedOriginsOnly(t *testing.T) {
 	s := start(t,
 		func(c *config, _ *server.Deps) { c.AllowedOrigins = []string{"https://ui.example"} })
 	for origin, want := range map[string]string{
@@ -155,7 +161,7 @@ func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	}
 }
 
-func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
+func TestLog_HasNoSecretsAndQueries(t *testing.T) {
 	s := start(t)
 	tokens := s.login("admin")
 	ticket := must(s.client(tokens.AccessToken).CreateWebSocketTicketWithResponse(t.Context())).JSON201.Ticket
@@ -174,13 +180,14 @@ func TestSecretsAndQueriesStayOutOfTheLog(t *testing.T) {
 	}
 }
 
-func TestSlowClientsAreCutOff(t *testing.T) {
+func TestSlowClients_AreCutOff(t *testing.T) {
 	s := start(t, func(c *config, _ *server.Deps) {
 		c.ReadHeaderTimeout, c.ReadTimeout = 300*time.Millisecond, 600*time.Millisecond
 	})
 	for name, sent := range map[string]string{
 		"in the head": "GET /version HTTP/1.1\r\nHost: x\r\n",
-		"in the body": "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+		"in the body": "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: " +
+			"application/json\r\nContent-Length: 100\r\n\r\n{",
 	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err != nil {

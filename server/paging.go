@@ -67,8 +67,8 @@ func encodeInstant(at time.Time, id int64) string {
 	return encodeCursor(fmt.Sprintf("%d.%d", at.UnixMicro(), id))
 }
 
-// instantCursor returns the instant and the id, which has the given number of bits, of the row after
-// which a page begins; nil for the first page.
+// instantCursor returns the instant and the id, which has the given number of bits, of the row
+// after which a page begins; nil for the first page.
 func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
 	if cursor == nil {
 		return nil, 0, nil
@@ -83,8 +83,8 @@ func instantCursor(cursor *string, bits int) (*time.Time, int64, error) {
 	return &t, id, nil
 }
 
-// page cuts rows, which were read with a limit of one more, to limit. It returns the Link to the next
-// page if there is one.
+// page cuts rows, which were read with a limit of one more, to limit. It returns the Link to the
+// next page if there is one.
 func page[T any](ctx context.Context, rows []T, limit int, cursor func(T) string) ([]T, *string) {
 	if len(rows) <= limit {
 		return rows, nil
@@ -102,7 +102,8 @@ func nextPage(ctx context.Context, cursor string) string {
 	return fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
 }
 
-// totalCount returns the number of all rows that match filter, for X-Total-Count, when it is wanted.
+// totalCount returns the number of all rows that match filter, for X-Total-Count, when it is
+// wanted.
 func totalCount[F any](
 	ctx context.Context, wanted bool, count func(context.Context, F) (int64, error), filter F,
 ) (*int64, error) {

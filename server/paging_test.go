@@ -36,7 +36,7 @@ func (s *system) pages(role store.Role, path string) (rows []json.RawMessage, pa
 	return rows, pages
 }
 
-func TestPagesHoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
+func TestPages_HoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
 	s := start(t)
 	g, other := s.addGateway(), s.addGateway()
 	var ids []int64
@@ -90,7 +90,8 @@ func TestPagesHoldEveryRowOnceAndKeepTheFilter(t *testing.T) {
 	if got := res.Header.Get("X-Total-Count"); got != "14" {
 		t.Errorf("X-Total-Count: got %q, want 14", got)
 	}
-	if res := s.send("GET", "/api/sensors?limit=2", s.token(s.users[store.Viewer]), ""); res.Header.Get("X-Total-Count") != "" {
+	if res := s.send("GET", "/api/sensors?limit=2", s.token(s.users[store.Viewer]),
+		""); res.Header.Get("X-Total-Count") != "" {
 		t.Error("X-Total-Count is sent unasked")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestUnknownUserIsNotToldFromWrongPassword(t *testing.T) {
+func TestLogin_UnknownUserLooksLikeAWrongPassword(t *testing.T) {
 	s := start(t)
 	s.addUser("disabled", store.Viewer, false)
 	var bodies []string
@@ -47,7 +47,7 @@ func (s *system) passwordChecks() float64 {
 	return n
 }
 
-func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
+func TestLogin_RehashesBcryptPasswords(t *testing.T) {
 	s := start(t)
 	old, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
@@ -79,7 +79,7 @@ func TestPasswordOfTheOldSystemIsTakenAndHashedAnew(t *testing.T) {
 	}
 }
 
-func TestChangeOfPasswordEndsTheOtherSessions(t *testing.T) {
+func TestChangePassword_EndsTheOtherSessions(t *testing.T) {
 	s := start(t)
 	mine, other, stranger := s.login("viewer"), s.login("viewer"), s.login("operator")
 	change := func(current, next string) answer {

@@ -18,17 +18,17 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// problem is an error that knows how it is answered.
+// problem is an error with its answer.
 type problem struct {
 	status int
-	detail string // for people; shows nothing of the inside
+	detail string // for people; must not show internals
 	errors []api.FieldError
 	header map[string]string
 }
 
 func (p *problem) Error() string { return p.detail }
 
-// kinds names each status: the end of the problem's type, and its title.
+// kinds holds the type and title of the problems of each status.
 var kinds = map[int]struct{ name, title string }{
 	http.StatusBadRequest:            {"invalid-request", "The request is not valid"},
 	http.StatusUnauthorized:          {"not-authenticated", "Not authenticated"},
@@ -36,19 +36,19 @@ var kinds = map[int]struct{ name, title string }{
 	http.StatusNotFound:              {"not-found", "Not found"},
 	http.StatusMethodNotAllowed:      {"method-not-allowed", "Method not allowed"},
 	http.StatusRequestTimeout:        {"timeout", "The request took too long"},
-	http.StatusConflict:              {"conflict", "In conflict with what is there"},
-	http.StatusPreconditionFailed:    {"changed", "Changed by somebody else"},
+	http.StatusConflict:              {"conflict", "Conflict with the current state"},
+	http.StatusPreconditionFailed:    {"changed", "Changed by another request"},
 	http.StatusRequestEntityTooLarge: {"too-large", "The request is too large"},
 	http.StatusUnsupportedMediaType: {
 		"unsupported-media-type", "The content type is not supported",
 	},
-	http.StatusUnprocessableEntity: {"unprocessable", "The request cannot be carried out"},
-	http.StatusUpgradeRequired:     {"upgrade-required", "This is a WebSocket"},
+	http.StatusUnprocessableEntity: {"unprocessable", "The request cannot be processed"},
+	http.StatusUpgradeRequired:     {"upgrade-required", "This address is for WebSockets"},
 	http.StatusTooManyRequests:     {"too-many-requests", "Too many requests"},
 	http.StatusExpectationFailed:   {"expectation-failed", "The expectation cannot be met"},
 	http.StatusNotImplemented:      {"not-implemented", "Not implemented"},
-	http.StatusInternalServerError: {"internal", "Something went wrong here"},
-	http.StatusServiceUnavailable:  {"unavailable", "Not available just now"},
+	http.StatusInternalServerError: {"internal", "Internal error"},
+	http.StatusServiceUnavailable:  {"unavailable", "Temporarily not available"},
 
 	http.StatusRequestHeaderFieldsTooLarge: {
 		"head-too-large", "The head of the request is too large",
@@ -58,17 +58,32 @@ var kinds = map[int]struct{ name, title string }{
 	},
 }
 
-// sentinels gives each error its answer; the first match wins, anything absent is a 500.
+// sentinels holds the answer to each error; the first match is used, any other error is a 500.
 var sentinels = []struct {
 	err    error
 	status int
 	detail string
 }{
-	{store.ErrNotFound, http.StatusNotFound, "There is no such thing."},
-	{store.ErrConflict, http.StatusConflict, "There is one like it already."},
-	{store.ErrInUse, http.StatusConflict, "It is in use."},
-	{store.ErrStale, http.StatusPreconditionFailed, "It was changed since; read it again."},
-	{store.ErrInvalid, http.StatusBadRequest, "The database does not take these values."},
+	{
+		store.ErrNotFound, http.StatusNotFound,
+		"The resource does not exist; check the ids in the address and the body.",
+	},
+	{
+		store.ErrConflict, http.StatusConflict,
+		"A resource with the same key exists; use another key.",
+	},
+	{
+		store.ErrInUse, http.StatusConflict,
+		"The resource is in use by others; change or delete those first.",
+	},
+	{
+		store.ErrStale, http.StatusPreconditionFailed,
+		"The resource has changed since it was read; read it again.",
+	},
+	{
+		store.ErrInvalid, http.StatusBadRequest,
+		"The database does not accept these values; check their ranges.",
+	},
 	{
 		store.ErrUnavailable, http.StatusServiceUnavailable,
 		"The database does not answer; try again.",
@@ -92,23 +107,25 @@ func invalidFields(errs []api.FieldError) *problem {
 	return &problem{status: http.StatusBadRequest, detail: detail, errors: errs}
 }
 
-// alreadyTaken is a 409 for a key that another one has.
+// alreadyTaken is a 409 for a key that another resource has.
 func alreadyTaken(field, value string) *problem {
 	return &problem{
-		status: http.StatusConflict, detail: fmt.Sprintf("The %s %q is taken.", field, value),
+		status: http.StatusConflict,
+		detail: fmt.Sprintf("The %s %q is taken; use another.", field, value),
 		errors: []api.FieldError{{Field: field, Reason: "is taken"}},
 	}
 }
 
 // tooManyAlarms is a 409 that names the sensor and the limit.
 func tooManyAlarms(e *store.AlarmLimitError) *problem {
-	detail := fmt.Sprintf("Sensor %d has %d alarms, those that only refer to it included, which is the limit for one sensor "+
-		"(OEI_STORE_ALARMS_PER_SENSOR). Use several limits in one rule, or delete an alarm.",
+	detail := fmt.Sprintf("Sensor %d has %d alarms, including those that only refer to it, "+
+		"which is the limit for one sensor (OEI_STORE_ALARMS_PER_SENSOR). "+
+		"Use several limits in one rule, or delete an alarm.",
 		e.SensorID, e.Limit)
 	return &problem{status: http.StatusConflict, detail: detail}
 }
 
-// unauthorized is a 401; presented says that there was a token.
+// unauthorized is a 401; presented says whether the request had a token.
 func unauthorized(detail string, presented bool) *problem {
 	challenge := `Bearer realm="oei-ms"`
 	if presented {
@@ -121,7 +138,7 @@ func unauthorized(detail string, presented bool) *problem {
 	}
 }
 
-// authProblem says how an error of auth is answered; nil when err is none.
+// authProblem returns the answer to an error of package auth; nil for other errors.
 func authProblem(err error) *problem {
 	if e, ok := errors.AsType[*auth.TooManyAttemptsError](err); ok {
 		return tooManyAttempts(e.Wait)
@@ -153,13 +170,13 @@ func tooManyAttempts(wait time.Duration) *problem {
 	}
 }
 
-// sentence is the text of an error that is meant for people.
+// sentence returns the text of an error as a sentence.
 func sentence(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
-// asProblem says how err is answered; nil when it shows the inside and so is a 500.
+// asProblem returns the answer to err; nil when err is internal, which is a 500.
 func asProblem(err error) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
@@ -185,22 +202,23 @@ func asProblem(err error) *problem {
 			return p
 		}
 	}
-	// a value the contract lets pass and Go does not
+	// a value that the contract allows and Go does not
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return invalid(e.Field, "is not a value of this type")
+		return invalid(e.Field, "has another type in the contract")
 	}
-	if e, ok := errors.AsType[*echo.HTTPError](err); ok && e.Code < http.StatusInternalServerError &&
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok &&
+		e.Code < http.StatusInternalServerError &&
 		kinds[e.Code].name != "" {
 		return &problem{status: e.Code, detail: http.StatusText(e.Code) + "."}
 	}
 	return nil
 }
 
-// fail answers err, and logs it when it is ours. A client that went away is told nothing, and
-// neither is the log.
+// fail answers err, and logs it when it is a fault of the server. When the client has disconnected,
+// it does neither.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
-	// after a read deadline too
+	// also after a read deadline
 	gone := errors.Is(context.Cause(ctx), context.Canceled) && !errors.Is(err, errSlowBody)
 	if gone {
 		if res, ok := w.(*echo.Response); ok && !res.Committed {
@@ -209,11 +227,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	p := asProblem(err)
-	if text := notFoundDetail(callOf(ctx).url.Path); text != "" && errors.Is(err, store.ErrNotFound) &&
+	if text := notFoundDetail(callOf(ctx).url.Path); text != "" &&
+		errors.Is(err, store.ErrNotFound) &&
 		p.status == http.StatusNotFound {
 		p.detail = text
 	}
-	_, meant := errors.AsType[*problem](err) // and counted by who answers so
+	_, meant := errors.AsType[*problem](err) // and counted where it was made
 	switch {
 	case p == nil:
 		s.log.LogAttrs(ctx, slog.LevelError, "request failed",
@@ -221,7 +240,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 			slog.String("operation", callOf(ctx).operation), slog.Any("error", err))
 		p = &problem{
 			status: http.StatusInternalServerError,
-			detail: "The request failed for a reason that is in the server's log.",
+			detail: "The request failed; the log of the server has the reason under this instance.",
 		}
 	case p.status == http.StatusServiceUnavailable && !meant:
 		s.log.LogAttrs(ctx, slog.LevelWarn, "request not answered",
@@ -234,7 +253,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.write(w, callOf(ctx).id)
 }
 
-// statusClientGone is in logs and metrics only: nobody is there to read it.
+// statusClientGone is for logs and metrics only.
 const statusClientGone = 499
 
 func (p *problem) write(w http.ResponseWriter, instance string) {
@@ -250,7 +269,7 @@ func (p *problem) write(w http.ResponseWriter, instance string) {
 	h.Del("Content-Encoding")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.status)
-	_ = json.NewEncoder(w).Encode(api.Problem{ // the client has gone if it fails
+	_ = json.NewEncoder(w).Encode(api.Problem{ // fails when the client has disconnected
 		Type:     "/problems/" + kind.name,
 		Title:    kind.title,
 		Status:   p.status,

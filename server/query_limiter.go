@@ -40,12 +40,12 @@ func (c QueryConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// fullCost is the cost of a query that uses up one of the concurrent queries. Queries that cost less
-// than that, but are not cheap, share one.
+// fullCost is the cost of a query that uses up one of the concurrent queries. Queries that cost
+// less than that, but are not cheap, share one.
 const fullCost = 4 * store.LightCost
 
-// queryLimiter bounds how many expensive queries run at once, in the order of their arrival, so that
-// ingest has processors left. Cheap queries pass.
+// queryLimiter bounds how many expensive queries run at once, in the order of their arrival, so
+// that ingest has processors left. Cheap queries pass.
 type queryLimiter struct {
 	slots            *semaphore.Weighted
 	maxWait          time.Duration
@@ -93,9 +93,9 @@ func (l *queryLimiter) acquire(ctx context.Context, cost int64) (release func(),
 	return release, err
 }
 
-// perPiece returns a function that acquires the limiter for one piece of a long answer of this cost,
-// so that other queries run between the pieces. The first piece waits as acquire does. Later pieces
-// wait for any time, because the answer has begun.
+// perPiece returns a function that acquires the limiter for one piece of a long answer of this
+// cost, so that other queries run between the pieces. The first piece waits as acquire does. Later
+// pieces wait for any time, because the answer has begun.
 func (l *queryLimiter) perPiece(cost int64) func(context.Context) (release func(), err error) {
 	acquire := l.acquire
 	return func(ctx context.Context) (func(), error) {

@@ -67,7 +67,8 @@ func TestQueryLimiter_RunsQueriesInOrder(t *testing.T) {
 func TestQueryLimiter_WaitsForALimitedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := server.NewQueryLimiter(
-			server.QueryConfig{MaxConcurrent: 1, MaxWait: 2 * time.Second}, prometheus.NewRegistry())
+			server.QueryConfig{MaxConcurrent: 1, MaxWait: 2 * time.Second},
+			prometheus.NewRegistry())
 		release, err := l.Acquire(t.Context(), expensiveQuery)
 		if err != nil {
 			t.Fatal(err)
@@ -113,8 +114,8 @@ func TestQueryLimiter_WaitsForALimitedTime(t *testing.T) {
 	})
 }
 
-// While one expensive query runs, which is all that may, others of every kind are rejected and cheap
-// ones pass.
+// While one expensive query runs, which is all that may, others of every kind are rejected and
+// cheap ones pass.
 func TestQueryLimiter_RejectsExpensiveQueriesAndPassesCheapOnes(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := startOn(t, dsn,

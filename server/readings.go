@@ -85,7 +85,8 @@ func (s *Server) ListLatestReadings(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil,
+		referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit,
@@ -127,12 +128,12 @@ func (s *Server) DeleteReadings(
 
 func checkSpan(start, end *time.Time) error {
 	if start != nil && end != nil && end.Before(*start) {
-		return invalid("end", "is before start")
+		return invalid("end", "is before start; use a later end")
 	}
 	return nil
 }
 
-// checkSensors is a 400 when one of ids is no sensor.
+// checkSensors returns a 400 when one of the sensors does not exist.
 func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
@@ -173,7 +174,8 @@ func (s *Server) WriteReadings(
 	return res, nil
 }
 
-// resolveSensors returns the id of each reading's sensor; 0 where its gateway has no such sensor.
+// resolveSensors returns the id of the sensor of each reading; 0 where its gateway has no such
+// sensor.
 func (s *Server) resolveSensors(ctx context.Context, list []api.ReadingCreate) ([]int64, error) {
 	refs := make([]store.Ref, len(list))
 	named := make([]store.Ref, 0, len(list))
@@ -231,9 +233,9 @@ func writeResultJSON(results []store.ReadingResult) api.ReadingsWriteResult {
 	return out
 }
 
-// newReading is the reading a client has sent. Left out, its time is now and its quality what the
-// status code implies: the severity in its two highest bits (OPC UA part 4, 7.39), good without
-// one.
+// newReading returns the reading that a client has sent. An absent timestamp is now. An absent
+// quality follows from the severity in the two highest bits of the status code (OPC UA part 4,
+// 7.39), and is good without a code.
 func newReading(r api.ReadingCreate, now time.Time) store.Reading {
 	code := uint32(orZero(r.StatusCode))
 	out := store.Reading{
@@ -247,7 +249,7 @@ func newReading(r api.ReadingCreate, now time.Time) store.Reading {
 		out.Timestamp = *r.Timestamp
 	}
 	out.Timestamp = out.Timestamp.UTC().Truncate(time.Microsecond)
-	if out.Timestamp.IsZero() { // which stands for none
+	if out.Timestamp.IsZero() { // the zero time means that there is none
 		out.Timestamp = out.Timestamp.Add(time.Microsecond)
 	}
 	if r.Quality != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// Readings are written by hand: there may be very many of them.
+// Readings are written by hand, because there may be very many of them.
 
 func appendList(b []byte, list []store.Reading, item func([]byte, *store.Reading) []byte) []byte {
 	b = append(b, '[')
@@ -21,20 +21,21 @@ func appendList(b []byte, list []store.Reading, item func([]byte, *store.Reading
 	return append(b, "]\n"...)
 }
 
-// appendReading writes r as a Reading.
+// appendReading appends r as a Reading.
 func appendReading(b []byte, r *store.Reading) []byte {
 	return append(appendReadingMembers(b, r), '}')
 }
 
-// appendReadingMembers writes the start of r as a Reading: what follows may be more members.
+// appendReadingMembers appends r as a Reading without the closing brace, so that members can
+// follow.
 func appendReadingMembers(b []byte, r *store.Reading) []byte {
 	b = append(b, `{"sensor_id":`...)
 	b = strconv.AppendInt(b, r.SensorID, 10)
 	return appendMeasurement(b, r)
 }
 
-// appendLatest writes r as a LatestReading, which says how old it is now. summary is the member of
-// its sensor, if it is included.
+// appendLatest appends r as a LatestReading with its age. summary is the member of its sensor, or
+// "".
 func appendLatest(
 	b []byte, r *store.Reading, summary string, now time.Time, stale time.Duration,
 ) []byte {
@@ -54,7 +55,7 @@ func appendLatest(
 	return append(b, '}')
 }
 
-// appendMeasurement writes the members that all readings have.
+// appendMeasurement appends the members that all readings have.
 func appendMeasurement(b []byte, r *store.Reading) []byte {
 	b = append(b, `,"timestamp":"`...)
 	b = jsonenc.AppendTime(b, r.Timestamp)

@@ -47,8 +47,8 @@ func startWithIngest(t *testing.T) *system {
 	return s
 }
 
-// TestOutcomesOfWritesByHTTP goes through the table of outcomes in docs/concepts.md.
-func TestOutcomesOfWritesByHTTP(t *testing.T) {
+// TestWriteReadings_Outcomes goes through the table of outcomes in docs/concepts.md.
+func TestWriteReadings_Outcomes(t *testing.T) {
 	const at = `"timestamp":"2026-03-04T03:00:00Z"`
 	tests := map[string]struct {
 		readings []string // one request each, of one or more readings
@@ -135,7 +135,8 @@ func TestOutcomesOfWritesByHTTP(t *testing.T) {
 			[]string{`{"sensor_id":1,"value":100,"timestamp":"2026-03-04T03:00:01Z"},{"sensor_id":1,"value":100.1,"timestamp":"2026-03-04T03:00:02Z"},
 				{"sensor_id":1,"value":-0.1,"timestamp":"2026-03-04T03:00:03Z"},{"sensor_id":1,"value":101,"quality":"bad","timestamp":"2026-03-04T03:00:04Z"}`},
 			"stored stored stored stored",
-			"1 03:00:01 100 good, 1 03:00:02 100.1 uncertain 0x40940000, 1 03:00:03 -0.1 uncertain 0x40940000, 1 03:00:04 101 bad",
+			"1 03:00:01 100 good, 1 03:00:02 100.1 uncertain 0x40940000, 1 03:00:03 -0.1 " +
+				"uncertain 0x40940000, 1 03:00:04 101 bad",
 		},
 		"an unknown sensor is refused and not made": {
 			[]string{`{"sensor_id":99,"value":1}`, `{"sensor_id":99,"value":1}`},
@@ -169,7 +170,8 @@ func TestOutcomesOfWritesByHTTP(t *testing.T) {
 				readings = strings.ReplaceAll(readings, "AHEAD",
 					time.Now().Add(5*time.Minute+30*time.Second).UTC().Format(time.RFC3339))
 				body := strings.NewReader(`{"readings":[` + readings + `]}`)
-				res := must(c.WriteReadingsWithBodyWithResponse(t.Context(), nil, "application/json",
+				res := must(c.WriteReadingsWithBodyWithResponse(t.Context(), nil,
+					"application/json",
 					body))
 				if res.JSON200 == nil {
 					results = append(results, fmt.Sprint(res.StatusCode()))
@@ -192,14 +194,15 @@ func TestOutcomesOfWritesByHTTP(t *testing.T) {
 			if got := s.readings(1, 2, 3); got != tt.stored {
 				t.Errorf("stored: got %s, want %s", got, tt.stored)
 			}
-			if rejections := must(s.as(store.Engineer).ListRejectionsWithResponse(t.Context(), nil)); len(*rejections.JSON200) != 0 {
-				t.Errorf("who writes by HTTP is told; recorded besides: %s", rejections.Body)
+			if rejections := must(s.as(store.Engineer).ListRejectionsWithResponse(t.Context(),
+				nil)); len(*rejections.JSON200) != 0 {
+				t.Errorf("rejections of a write over HTTP are recorded: %s", rejections.Body)
 			}
 		})
 	}
 }
 
-func TestLateWriteByHTTPDoesNotMoveLatestBack(t *testing.T) {
+func TestWriteReadings_LateOneDoesNotReplaceLatest(t *testing.T) {
 	s := startWithIngest(t)
 	c := s.as(store.Engineer)
 	value := func(v float64) nullable.Nullable[float64] { return nullable.NewNullableWithValue(v) }
@@ -228,7 +231,8 @@ func (s *system) deleteReadings(sensors ...int64) {
 			Start:    time.Unix(0, 0).UTC(),
 			End:      time.Now().Add(time.Hour).UTC(),
 		}
-		if res := must(s.as(store.Admin).DeleteReadingsWithResponse(s.t.Context(), &all)); res.JSON200 == nil {
+		if res := must(s.as(store.Admin).DeleteReadingsWithResponse(s.t.Context(),
+			&all)); res.JSON200 == nil {
 			s.t.Errorf("delete the readings of sensor %d: %s", id, res.Body)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestDataIsReadInOrder(t *testing.T) {
+func TestReadings_AreInOrder(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	a, b := s.addSensor(g.ID), s.addSensor(g.ID)
@@ -44,7 +44,7 @@ func TestDataIsReadInOrder(t *testing.T) {
 	}
 }
 
-func TestWrittenReadingsAreWhatTheContractSays(t *testing.T) {
+func TestWriteReadings_FollowsTheContract(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Engineer])

@@ -10,10 +10,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// referencedIDs are the things that a request names by their ids; nil names none.
+// referencedIDs holds the ids of resources to which a request refers; nil: to none.
 type referencedIDs struct{ Alarm, Sensor, Gateway, Channel, Route *int64 }
 
-// checkIDs is a 400 that says what is not there.
+// checkIDs returns a 400 when one of the resources does not exist.
 func (s *Server) checkIDs(ctx context.Context, ids referencedIDs) error {
 	for _, thing := range []struct {
 		name string
@@ -21,7 +21,10 @@ func (s *Server) checkIDs(ctx context.Context, ids referencedIDs) error {
 		find func(int64) error
 	}{
 		{"alarm", ids.Alarm, func(id int64) error { _, err := s.store.Alarm(ctx, id); return err }},
-		{"sensor", ids.Sensor, func(id int64) error { _, err := s.store.Sensor(ctx, id); return err }},
+		{
+			"sensor", ids.Sensor,
+			func(id int64) error { _, err := s.store.Sensor(ctx, id); return err },
+		},
 		{
 			"gateway", ids.Gateway,
 			func(id int64) error { _, err := s.store.Gateway(ctx, id); return err },
@@ -47,18 +50,20 @@ func (s *Server) checkIDs(ctx context.Context, ids referencedIDs) error {
 	return nil
 }
 
-// checkFilterIDs is exist for the filters of a list whose first page, of so many rows, is empty: a name
-// that is wrong is not taken for nothing being there. Journals tell of things that have gone, too,
-// and so does a page that is not empty.
-func (s *Server) checkFilterIDs(ctx context.Context, rows int, first bool, ids referencedIDs) error {
+// checkFilterIDs is checkIDs for the filters of a list whose first page is empty, so that a wrong
+// id is not mistaken for an empty list. Lists of events may refer to deleted resources: an id is
+// right when there are rows.
+func (s *Server) checkFilterIDs(
+	ctx context.Context, rows int, first bool, ids referencedIDs,
+) error {
 	if rows > 0 || !first {
 		return nil
 	}
 	return s.checkIDs(ctx, ids)
 }
 
-// systemFilter is the is_system filter of a list. If it is absent, a list that names no sensor or
-// gateway has none of the server's own.
+// systemFilter returns the is_system filter of a list. Without one, a list that is not filtered by
+// sensor or gateway leaves out system sensors.
 func systemFilter(isSystem *bool, named bool) *bool {
 	if isSystem == nil && !named {
 		return new(false)
@@ -66,15 +71,15 @@ func systemFilter(isSystem *bool, named bool) *bool {
 	return isSystem
 }
 
-// singular of the collections whose members have an id in a path.
+// singular holds the noun of each collection whose members have an id in a path.
 var singular = map[string]string{
 	"alarms": "alarm", "channels": "channel", "credentials": "credential", "deliveries": "delivery",
 	"gateways": "gateway", "routes": "route",
 	"sensors": "sensor", "silences": "silence", "users": "user",
 }
 
-// notFoundDetail says what a path names that is not there, such as "There is no credential 3 of gateway
-// 17."; "" when it names nothing.
+// notFoundDetail says which resource of a path does not exist, such as "There is no credential 3 of
+// gateway 17."; "" when the path has no id.
 func notFoundDetail(path string) string {
 	text := ""
 	parts := strings.Split(path, "/")

@@ -9,13 +9,14 @@ import (
 )
 
 // A list of something that is not there is not an empty one, and what is not there is named.
-func TestNamesOfNothingAreTold(t *testing.T) {
+func TestUnknownIDs_AreNamed(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	sensor := s.addSensor(g.ID).ID
 	gone := s.addAlarm(sensor)
 	token := s.token(s.users[store.Admin])
-	if res := s.send("DELETE", fmt.Sprintf("/api/alarms/%d", gone), token, ""); res.StatusCode != 200 {
+	if res := s.send("DELETE", fmt.Sprintf("/api/alarms/%d", gone), token,
+		""); res.StatusCode != 200 {
 		t.Fatalf("delete: got %d: %s", res.StatusCode, res.body)
 	}
 	for path, want := range map[string]string{
@@ -52,14 +53,15 @@ func TestNamesOfNothingAreTold(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"GET /api/sensors/99":                              "There is no sensor 99.",
-		"GET /api/gateways/99":                             "There is no gateway 99.",
-		"GET /api/alarms/99":                               "There is no alarm 99.",
-		"GET /api/alarms/99/events":                        "There is no alarm 99.",
-		"GET /api/alarms/99/explain":                       "There is no alarm 99.",
-		"GET /api/users/99":                                "There is no user 99.",
-		"GET /api/gateways/99/credentials":                 "There is no gateway 99.",
-		"DELETE /api/gateways/1/credentials/99":            "There is no credential 99 of gateway 1.",
+		"GET /api/sensors/99":              "There is no sensor 99.",
+		"GET /api/gateways/99":             "There is no gateway 99.",
+		"GET /api/alarms/99":               "There is no alarm 99.",
+		"GET /api/alarms/99/events":        "There is no alarm 99.",
+		"GET /api/alarms/99/explain":       "There is no alarm 99.",
+		"GET /api/users/99":                "There is no user 99.",
+		"GET /api/gateways/99/credentials": "There is no gateway 99.",
+		"DELETE /api/gateways/1/credentials/99": "There is no credential 99 of " +
+			"gateway 1.",
 		"GET /api/notifications/channels/99":               "There is no channel 99.",
 		"GET /api/notifications/routes/99":                 "There is no route 99.",
 		"GET /api/notifications/silences/99":               "There is no silence 99.",

@@ -35,7 +35,8 @@ func (s *Server) ListRejections(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil,
+		referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit,
@@ -68,13 +69,14 @@ func rejectionJSON(r store.RecordedRejection) api.Rejection {
 	if out.Payload, isText = readable(r.Payload, r.PayloadSize); isText {
 		out.PayloadEncoding = api.RejectionPayloadEncodingText
 	} else {
-		out.Payload, out.PayloadEncoding = base64.StdEncoding.EncodeToString(r.Payload), api.RejectionPayloadEncodingBase64
+		out.Payload = base64.StdEncoding.EncodeToString(r.Payload)
+		out.PayloadEncoding = api.RejectionPayloadEncodingBase64
 	}
 	return out
 }
 
-// readable is what is kept of a payload of size bytes as text, if it is text: without the part of a
-// character at its end that the cut may have left.
+// readable returns the stored start of a payload of size bytes, if it is text, without a character
+// at its end that is incomplete.
 func readable(kept []byte, size int) (text string, ok bool) {
 	if size > len(kept) {
 		for i := len(kept) - 1; i >= max(0, len(kept)-utf8.UTFMax); i-- {

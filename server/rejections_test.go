@@ -21,7 +21,7 @@ func (s *system) refuse(rs ...store.Rejection) {
 	}
 }
 
-func TestRejectionsAreReadAsTheyAreRecorded(t *testing.T) {
+func TestRejections_AreReadAsRecorded(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	first := time.Date(2026, 3, 4, 12, 0, 0, 123456000, time.UTC)
@@ -61,13 +61,13 @@ func TestRejectionsAreReadAsTheyAreRecorded(t *testing.T) {
 		"text that was cut": {
 			strings.Repeat("x", 5000), strings.Repeat("x", 4096), "text",
 		},
-		"text that was cut in a letter": {
+		"text cut within a character": {
 			"x" + strings.Repeat("é", 3000), "x" + strings.Repeat("é", 2047), "text",
 		},
 		"text that was cut in a sign": {
 			"xy" + strings.Repeat("💥", 3000), "xy" + strings.Repeat("💥", 1023), "text",
 		},
-		"text that ends in half a letter": {
+		"text that ends with half a character": {
 			"caf\xc3", base64.StdEncoding.EncodeToString([]byte("caf\xc3")), "base64",
 		},
 		"no UTF-8, and cut": {
@@ -85,16 +85,16 @@ func TestRejectionsAreReadAsTheyAreRecorded(t *testing.T) {
 			t.Errorf("%s: got %.200s", name, res.Body)
 		}
 	}
-	r = store.Rejection{Gateway: "nobody", Topic: "x", Reason: "unknown_gateway", At: first}
+	r = store.Rejection{Gateway: "unknown", Topic: "x", Reason: "unknown_gateway", At: first}
 	s.refuse(r)
 	res = must(s.as(store.Engineer).ListRejectionsWithResponse(t.Context(),
-		&client.ListRejectionsParams{Gateway: new("nobody")}))
+		&client.ListRejectionsParams{Gateway: new("unknown")}))
 	if list := *res.JSON200; len(list) != 1 || !list[0].GatewayID.IsNull() {
 		t.Errorf("of a gateway that is not registered: got %s", res.Body)
 	}
 }
 
-func TestRejectionsAreFilteredAndPaged(t *testing.T) {
+func TestRejections_AreFilteredAndPaged(t *testing.T) {
 	s := start(t)
 	a, b := s.addGateway(), s.addGateway()
 	at := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)

@@ -32,10 +32,10 @@ const (
 )
 
 var (
-	errNotGzip = &problem{status: http.StatusBadRequest, detail: "The body is not gzip."}
+	errNotGzip = &problem{status: http.StatusBadRequest, detail: "The body is not valid gzip."}
 	errNoBody  = &problem{
-		status: http.StatusBadRequest, detail: "body: is not taken here; send none.",
-		errors: faults{{Field: "body", Reason: "is not taken here; send none"}},
+		status: http.StatusBadRequest, detail: "body: is not accepted here; send none.",
+		errors: faults{{Field: "body", Reason: "is not accepted here; send none"}},
 	}
 	errSlowBody = &problem{
 		status: http.StatusRequestTimeout, detail: "The body did not arrive in time.",
@@ -43,12 +43,12 @@ var (
 	}
 	errCrowded = &problem{
 		status: http.StatusServiceUnavailable,
-		detail: "Too many requests without a login are being read; try again.",
+		detail: "Too many requests are being read before login; try again.",
 		header: map[string]string{"Retry-After": "1"},
 	}
 )
 
-// checkBody reads the body, checks it, and leaves it to be read again by the generated code.
+// checkBody reads and checks the body, and replaces it for the generated code.
 func (s *Server) checkBody(c echo.Context, op *operation) error {
 	r := c.Request()
 	if op.body == nil {
@@ -94,14 +94,14 @@ func (s *Server) checkBody(c echo.Context, op *operation) error {
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", kind) // as the generated code compares it
+	r.Header.Set("Content-Type", kind) // in the form that the generated code compares
 	r.ContentLength = int64(len(body))
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
 }
 
-// checkContent returns what check makes of the body, which has at most limit bytes, also when it is
-// unzipped. What failed in reading comes before what check says.
+// checkContent returns the result of check for the body, which has at most limit bytes before and
+// after decompression. A failure to read has precedence over the error of check.
 func checkContent(
 	r *http.Request, zipped bool, limit int64, check func(io.Reader) ([]byte, error),
 ) ([]byte, error) {
@@ -118,11 +118,11 @@ func checkContent(
 	body, err := check(text)
 	return body, cmp.Or(
 		wire.problem(limit, "The body could not be read."),
-		text.problem(limit, "The body is not gzip."), err)
+		text.problem(limit, "The body is not valid gzip."), err)
 }
 
-// refuseBody refuses the body of an operation that takes none. An empty object, which some clients
-// send in its place, is none.
+// refuseBody refuses a body where the operation accepts none. Some clients send an empty object
+// instead of none; it is accepted.
 func refuseBody(r *http.Request) error {
 	const empty = "{}"
 	b, err := io.ReadAll(io.LimitReader(r.Body, int64(len(empty))+1))
@@ -132,7 +132,7 @@ func refuseBody(r *http.Request) error {
 	return nil
 }
 
-// mediaOf returns the type of the body and its schema, or the *problem with it, a 415.
+// mediaOf returns the media type of the body and its schema, or a 415.
 func mediaOf(r *http.Request, content openapi3.Content) (string, *openapi3.Schema, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	media := content[kind]
@@ -146,7 +146,7 @@ func mediaOf(r *http.Request, content openapi3.Content) (string, *openapi3.Schem
 	return kind, media.Schema.Value, nil
 }
 
-// isZipped tells whether the body is gzip; any other coding is a 415 (RFC 9110, section 15.5.16).
+// isZipped reports whether the body is gzip; any other coding is a 415 (RFC 9110, section 15.5.16).
 func isZipped(r *http.Request, op *operation) (bool, error) {
 	coding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"),
 		",")))
@@ -172,13 +172,13 @@ func unsupported(detail string) *problem {
 func tooLarge(limit int64) *problem {
 	return &problem{
 		status: http.StatusRequestEntityTooLarge,
-		detail: fmt.Sprintf("A body has at most %d bytes here.", limit),
+		detail: fmt.Sprintf("The body is too large; send at most %d bytes.", limit),
 	}
 }
 
 var errTooLarge = errors.New("body too large")
 
-// bodyReader reads at most so many bytes, and remembers what it failed with.
+// bodyReader reads at most a number of bytes, and remembers its error.
 type bodyReader struct {
 	in   io.Reader
 	left int64
@@ -199,7 +199,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// problem is how a failure is answered; nil without one.
+// problem returns the answer to the error; nil when there is none.
 func (b *bodyReader) problem(limit int64, otherwise string) error {
 	switch {
 	case b.err == nil:
@@ -212,7 +212,7 @@ func (b *bodyReader) problem(limit int64, otherwise string) error {
 	return &problem{status: http.StatusBadRequest, detail: otherwise}
 }
 
-// checkForm checks the fields of a form, which are texts.
+// checkForm checks the fields of a form.
 func checkForm(in io.Reader, schema *openapi3.Schema) ([]byte, error) {
 	body, err := io.ReadAll(in)
 	if err != nil {
@@ -223,7 +223,7 @@ func checkForm(in io.Reader, schema *openapi3.Schema) ([]byte, error) {
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, invalid("body", "is not a form")
+		return nil, invalid("body", "is not a valid form")
 	}
 	var faults faults
 	for _, name := range schema.Required {
@@ -237,7 +237,7 @@ func checkForm(in io.Reader, schema *openapi3.Schema) ([]byte, error) {
 		case property == nil:
 			faults.add(quoteField(name), "is not known here")
 		case len(vs) > 1:
-			faults.add(quoteField(name), "is given twice")
+			faults.add(quoteField(name), "is given twice; give it once")
 		default:
 			_, reason := checkText(vs[0], property.Value)
 			faults.add(quoteField(name), reason)
@@ -246,8 +246,8 @@ func checkForm(in io.Reader, schema *openapi3.Schema) ([]byte, error) {
 	return body, faults.problem()
 }
 
-// bodyBudget bounds the bodies that are read at a time before it is known who sends them, in all
-// and from one address. It is safe for concurrent use.
+// bodyBudget bounds the bodies that are read concurrently before authentication, in all and from
+// one address. Safe for concurrent use.
 type bodyBudget struct {
 	mu   sync.Mutex
 	all  int
@@ -258,7 +258,8 @@ func newBodyBudget(reg prometheus.Registerer) *bodyBudget {
 	b := &bodyBudget{from: map[string]int{}}
 	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "oei_http_public_body_bytes",
-		Help: "Bytes reserved for request bodies that are being read before authentication; at most 4194304.",
+		Help: "Bytes reserved for request bodies that are being read before authentication; " +
+			"at most 4194304.",
 	}, func() float64 {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -267,7 +268,7 @@ func newBodyBudget(reg prometheus.Registerer) *bodyBudget {
 	return b
 }
 
-// reserve makes room for one body from addr, or returns false.
+// reserve reserves one body for addr, or returns false.
 func (b *bodyBudget) reserve(addr string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,16 +15,16 @@ import (
 	"github.com/oei-ms/oei-ms/internal/rfc3339"
 )
 
-// maxLevels is how deep a JSON body may be nested.
+// maxLevels bounds the nesting of a JSON body.
 const maxLevels = 32
 
-// errStop ends the check of a body: its faults are enough, or it breaks a limit.
+// errStop ends the check of a body that has enough faults or exceeds a limit.
 var errStop = errors.New("checked enough")
 
-// jsonBody checks a JSON body against its schema while it is read, so that a body that breaks the
-// contract costs no more than the bytes up to there. It refuses what decoders do not agree on
-// (members given twice, text that is not Unicode, a second value) and what the database cannot
-// store (NUL, numbers beyond a float64).
+// jsonBody checks a JSON body against its schema while it is read, so that a body that violates the
+// contract costs no more than the bytes up to the violation. It refuses bodies that decoders read
+// differently (duplicate members, invalid Unicode, a second value) and values that the database
+// cannot store (NUL, numbers beyond a float64).
 //
 // It also writes the body again as the generated code can decode it: integers without fraction
 // or exponent, timestamps as texts in UTC.
@@ -37,16 +37,15 @@ type jsonBody struct {
 	room   room
 }
 
-// room is what an object with x-max-bytes, while it is read, may take of out. Such objects do not
-// hold each other.
+// room bounds an object with x-max-bytes while it is read into out. Such objects are not nested.
 type room struct {
 	field string
 	bytes int
 	end   int // in out; 0 outside of such an object
 }
 
-// checkJSON returns the body as the generated code can decode it, or a *problem, or what r or ctx
-// failed with.
+// checkJSON returns the body in the form that the generated code decodes. Errors are a *problem, or
+// that of r or ctx.
 func checkJSON(ctx context.Context, r io.Reader, schema *openapi3.Schema) ([]byte, error) {
 	b := &jsonBody{ctx: ctx, in: jsontext.NewDecoder(r)}
 	err := b.whole(schema)
@@ -73,12 +72,12 @@ func (b *jsonBody) whole(schema *openapi3.Schema) error {
 	case err != nil:
 		return err
 	}
-	b.faults = nil // of what is no body
+	b.faults = nil // the body is not JSON at all
 	b.faults.add("body", "goes on after its end")
 	return errStop
 }
 
-// token reads the next token. A body is given up when the time of its request is over.
+// token reads the next token, or ends with ctx.
 func (b *jsonBody) token() (jsontext.Token, error) {
 	if b.tokens++; b.tokens%256 == 0 && b.ctx.Err() != nil {
 		return jsontext.Token{}, b.ctx.Err()
@@ -110,7 +109,7 @@ func (b *jsonBody) value(schema *openapi3.Schema) error {
 	if schema == nil {
 		return b.anything(t)
 	}
-	if len(schema.AllOf) == 1 { // another schema, which may be null here
+	if len(schema.AllOf) == 1 { // another schema, made nullable here
 		if kind == 'n' && schema.Nullable {
 			b.out = append(b.out, "null"...)
 			return nil
@@ -152,7 +151,7 @@ func (b *jsonBody) value(schema *openapi3.Schema) error {
 	return nil
 }
 
-// scalar writes a value, unless there is a reason not to.
+// scalar writes a value unless it has a fault.
 func (b *jsonBody) scalar(reason string, write func()) error {
 	if reason != "" {
 		return b.fault(b.here(), reason)
@@ -249,7 +248,7 @@ func (b *jsonBody) member(name string, schema *openapi3.Schema) error {
 func (b *jsonBody) array(schema *openapi3.Schema) error {
 	b.out = append(b.out, '[')
 	var n uint64
-	items := map[string]bool{} // as they are written, where no two may be the same
+	items := map[string]bool{} // in their JSON form, for uniqueItems
 	for ; b.in.PeekKind() != ']'; n++ {
 		if schema.MaxItems != nil && n == *schema.MaxItems {
 			b.faults.add(b.around(), fmt.Sprintf("has more than %d items", n))
@@ -267,7 +266,7 @@ func (b *jsonBody) array(schema *openapi3.Schema) error {
 		}
 		item := string(b.out[start:])
 		if items[item] {
-			if err := b.fault(b.here(), "is given twice"); err != nil {
+			if err := b.fault(b.here(), "is given twice; give it once"); err != nil {
 				return err
 			}
 		}
@@ -293,7 +292,7 @@ func (b *jsonBody) item(schema *openapi3.Schema) error {
 	return b.value(schema.Items.Value)
 }
 
-// anything reads the rest of a value of any form that begins with t.
+// anything reads the rest of a value of any type that begins with t.
 func (b *jsonBody) anything(t jsontext.Token) error {
 	var free openapi3.Schema
 	switch t.Kind() {
@@ -312,7 +311,7 @@ func (b *jsonBody) anything(t jsontext.Token) error {
 	return nil
 }
 
-// fault adds a fault. It returns errStop after the last one that is named.
+// fault adds a fault, and returns errStop when there are enough.
 func (b *jsonBody) fault(field, reason string) error {
 	b.faults.add(field, reason)
 	if b.faults.full() {
@@ -321,25 +320,25 @@ func (b *jsonBody) fault(field, reason string) error {
 	return nil
 }
 
-// invalidJSON is the one fault of what is no JSON.
+// invalidJSON is the only fault of a body that is not JSON.
 func (b *jsonBody) invalidJSON(err *jsontext.SyntacticError) *problem {
 	reason := "is not JSON"
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		reason = "is given twice"
+		reason = "is given twice; give it once"
 	case strings.Contains(err.Error(), "UTF-8"), strings.Contains(err.Error(), "surrogate"):
 		reason = "is not Unicode"
 	}
 	return invalid(b.field(err.JSONPointer, maxLevels), reason)
 }
 
-// here is the name of the value that was read last, such as readings[3].sensor_id.
+// here returns the name of the value that was read last, such as readings[3].sensor_id.
 func (b *jsonBody) here() string { return b.field(b.in.StackPointer(), maxLevels) }
 
-// around is the name of the object or array that is being read.
+// around returns the name of the object or array that is being read.
 func (b *jsonBody) around() string { return b.field(b.in.StackPointer(), b.in.StackDepth()-1) }
 
-// field writes the first levels of a pointer as the names of fields are written.
+// field formats the first levels of a JSON pointer as the name of a field.
 func (b *jsonBody) field(p jsontext.Pointer, levels int) string {
 	field, level := "body", 0
 	for token := range p.Tokens() {
@@ -355,7 +354,7 @@ func (b *jsonBody) field(p jsontext.Pointer, levels int) string {
 	return field
 }
 
-// below is the name of a member of an object.
+// below returns the name of a member of an object.
 func below(field, name string) string {
 	if field == "body" {
 		return quoteField(name)
@@ -363,13 +362,13 @@ func below(field, name string) string {
 	return field + "." + quoteField(name)
 }
 
-// isInstant tells whether a schema takes a timestamp as a text or as milliseconds since 1970.
+// isInstant reports whether a schema accepts a timestamp as a text or as milliseconds since 1970.
 func isInstant(s *openapi3.Schema) bool {
 	return len(s.OneOf) == 2 && s.OneOf[0].Value.Format == "date-time" &&
 		s.OneOf[1].Value.Type.Is(openapi3.TypeInteger)
 }
 
-// canCheck fails on a schema of a body that jsonBody does not understand.
+// canCheck returns an error for a schema that jsonBody does not support.
 func canCheck(ref *openapi3.SchemaRef) error {
 	if ref == nil {
 		return nil

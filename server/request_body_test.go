@@ -79,8 +79,9 @@ func TestBodies_AreBoundedBeforeAndAfterLogin(t *testing.T) {
 	})
 }
 
-// TestBodies_OfNoUse holds operations without a body to refusing one, but for an empty object.
-func TestBodies_OfNoUse(t *testing.T) {
+// TestBodies_InvalidOnesAreRefused holds operations without a body to refusing one, but for an
+// empty object.
+func TestBodies_InvalidOnesAreRefused(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	eachOperation(t, func(_, method string, _ *openapi3.PathItem, op *openapi3.Operation) {
@@ -132,11 +133,11 @@ func TestBodies_EncodingsAndCharsets(t *testing.T) {
 			"/api/data", zipped(strings.Repeat(" ", 3<<20)), "Content-Encoding", "gzip", 413,
 			"at most 2097152 bytes",
 		},
-		"gzip that is none": {
-			"/api/data", good, "Content-Encoding", "gzip", 400, "not gzip",
+		"invalid gzip": {
+			"/api/data", good, "Content-Encoding", "gzip", 400, "not valid gzip",
 		},
 		"gzip that is cut off": {
-			"/api/data", zipped(good)[:30], "Content-Encoding", "gzip", 400, "not gzip",
+			"/api/data", zipped(good)[:30], "Content-Encoding", "gzip", 400, "not valid gzip",
 		},
 		"gzip of a fault": {
 			"/api/data", zipped(`{"readings":[{}]}`), "Content-Encoding", "gzip", 400,
@@ -192,7 +193,8 @@ func unfinished(t *testing.T, s *system) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	fmt.Fprint(conn,
-		"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4096\r\n\r\n{")
+		"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+			"application/json\r\nContent-Length: 4096\r\n\r\n{")
 	return conn
 }
 
@@ -241,7 +243,8 @@ func TestRequestTimeout_HoldsForTheCheckOfABody(t *testing.T) {
 	s.addGateway()
 	token := s.token(s.users[store.Engineer])
 	body := &slowly{list(`{"metadata":{"x":[`, `1,`)}
-	if res := s.direct("PUT", "/api/gateways/1", token, -1, body); res.Code != http.StatusServiceUnavailable {
+	if res := s.direct("PUT", "/api/gateways/1", token, -1,
+		body); res.Code != http.StatusServiceUnavailable {
 		t.Errorf("got %d after %d bytes: %s", res.Code, body.read, res.Body)
 	}
 }

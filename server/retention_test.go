@@ -12,7 +12,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestRetentionTellsBeforehand(t *testing.T) {
+func TestRetention_Preview(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()

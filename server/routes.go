@@ -15,11 +15,15 @@ import (
 	"github.com/oei-ms/oei-ms/gen/api"
 )
 
-// registerOthers registers the operations whose answers are not of the contract's types, so that no
-// code is generated for them.
+// registerOthers registers the operations for which no code is generated, because their answers are
+// not JSON of the contract.
 func (s *Server) registerOthers(e *echo.Echo, reg *prometheus.Registry) error {
 	docs, err := docsHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, &problem{status: http.StatusNotFound, detail: "There is no such page."})
+		s.fail(w, r,
+			&problem{
+				status: http.StatusNotFound,
+				detail: "This page does not exist; start at /docs.",
+			})
 	}))
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ func (s *Server) sensorSummaries(
 	return s.store.SensorSummaries(ctx, ids)
 }
 
-// sensorMembers returns the JSON member of each of the sensors ids that answers with include=sensor
-// have. It is nil without include.
+// sensorMembers returns the JSON member of each sensor for answers with include=sensor; nil without
+// include.
 func (s *Server) sensorMembers(
 	ctx context.Context, include *api.IncludedMember, ids []int64,
 ) (map[int64]string, error) {
@@ -62,7 +62,7 @@ func csvSummary(v store.SensorSummary) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// csvText returns s so that a spreadsheet does not take it for a formula.
+// csvText escapes s so that a spreadsheet does not read it as a formula.
 func csvText(s string) string {
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 		return "'" + s

@@ -59,7 +59,8 @@ func TestLatest_IncludeSensor(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	without := must(viewer.ListLatestReadingsWithResponse(t.Context(), &client.ListLatestReadingsParams{}))
+	without := must(viewer.ListLatestReadingsWithResponse(t.Context(),
+		&client.ListLatestReadingsParams{}))
 	if strings.Contains(string(without.Body), `"sensor"`) || len(*without.JSON200) != len(want) {
 		t.Errorf("without include: got %s", without.Body)
 	}

@@ -32,7 +32,8 @@ func (s *Server) ListSensors(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil, referencedIDs{Gateway: p.GatewayID}); err != nil {
+	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil,
+		referencedIDs{Gateway: p.GatewayID}); err != nil {
 		return nil, err
 	}
 	list, link := page(ctx, list, *p.Limit, func(v store.Sensor) string { return encodeID(v.ID) })
@@ -62,7 +63,9 @@ func (s *Server) CreateSensor(
 		Type:      b.Type,
 		Unit:      orZero(b.Unit),
 		Location:  orZero(b.Location),
-		IsActive:  orTrue(b.IsActive), MinValue: valueOrNil(b.MinValue), MaxValue: valueOrNil(b.MaxValue),
+		IsActive:  orTrue(b.IsActive),
+		MinValue:  valueOrNil(b.MinValue),
+		MaxValue:  valueOrNil(b.MaxValue),
 		Retention: valueOrNil(b.RetentionDays), Tags: tags,
 	}
 	if b.Key == nil {
@@ -72,10 +75,10 @@ func (s *Server) CreateSensor(
 		v, err = s.store.CreateSensor(ctx, v)
 	}
 	if _, ok := errors.AsType[*store.SystemOwnedError](err); ok {
-		return nil, invalid("gateway_id", "is the server's own gateway")
+		return nil, invalid("gateway_id", "is the gateway of the server itself; use another")
 	}
 	if errors.Is(err, store.ErrInUse) {
-		return nil, invalid("gateway_id", "there is no such gateway")
+		return nil, invalid("gateway_id", "does not exist; use the id of a gateway")
 	}
 	if err != nil {
 		return nil, sensorProblem(err, orZero(b.Key), b.MinValue.IsSpecified())
@@ -146,10 +149,12 @@ func (s *Server) DeleteSensor(
 	if err != nil {
 		return nil, err
 	}
-	return api.DeleteSensor200JSONResponse{DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun)}, nil
+	return api.DeleteSensor200JSONResponse{
+		DeletedJSONResponse: deletionResponse(d, *req.Params.DryRun),
+	}, nil
 }
 
-// sensorProblem names the member that the database refuses.
+// sensorProblem names the field that the database refuses.
 func sensorProblem(err error, key string, minGiven bool) error {
 	switch {
 	case errors.Is(err, store.ErrConflict):
@@ -162,7 +167,7 @@ func sensorProblem(err error, key string, minGiven bool) error {
 	return err
 }
 
-// changed is nil for a member that is absent and not Valid for null.
+// changed returns nil for an absent member, and a value that is not Valid for null.
 func changed[T any](v nullable.Nullable[T]) *sql.Null[T] {
 	if !v.IsSpecified() {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestSensorRangeAndItsGateway(t *testing.T) {
+func TestSensor_RangeAndGateway(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()
@@ -28,7 +28,7 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	}
 	if res := fresh(func(b *client.SensorCreate) { b.GatewayID = 99 }); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "gateway_id" {
-		t.Errorf("of a gateway that is none: got %s", res.Body)
+		t.Errorf("of an unknown gateway: got %s", res.Body)
 	}
 	if res := fresh(func(b *client.SensorCreate) { b.MinValue, b.MaxValue = number(2), number(1) }); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "min_value" {
@@ -48,7 +48,8 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 		res.ApplicationProblemJSON400.Errors[0].Field != "max_value" {
 		t.Errorf("max below min: got %s", res.Body)
 	}
-	if res := must(c.UpdateSensorWithResponse(ctx, id, nil, client.SensorUpdate{Name: new("y")})); res.JSON200.MinValue.MustGet() != -40 {
+	if res := must(c.UpdateSensorWithResponse(ctx, id, nil,
+		client.SensorUpdate{Name: new("y")})); res.JSON200.MinValue.MustGet() != -40 {
 		t.Errorf("min_value left out: got %s", res.Body)
 	}
 	if res := must(c.UpdateSensorWithResponse(ctx, id, nil,
@@ -58,7 +59,7 @@ func TestSensorRangeAndItsGateway(t *testing.T) {
 	}
 }
 
-func TestRetentionOfASensor(t *testing.T) {
+func TestSensor_Retention(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Engineer)
 	ctx := t.Context()
@@ -90,7 +91,9 @@ func TestRetentionOfASensor(t *testing.T) {
 			nullable.NewNullableWithValue(7),
 		},
 	} {
-		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil, tt.change)); res.JSON200 == nil || !reflect.DeepEqual(res.JSON200.RetentionDays, tt.want) {
+		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil,
+			tt.change)); res.JSON200 == nil || !reflect.DeepEqual(res.JSON200.RetentionDays,
+			tt.want) {
 			t.Errorf("%s: got %s", name, res.Body)
 		}
 		if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil,

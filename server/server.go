@@ -21,26 +21,26 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// maxHeaderBytes leaves room for the longest token.
+// maxHeaderBytes allows for the maximum length of a token.
 const maxHeaderBytes = 32 << 10
 
-// Deps is what the server works with; all of it but Cache is needed.
+// Deps holds the collaborators of a server; all but Cache are required.
 type Deps struct {
 	Store *store.Store
 	Cache *cache.Cache
 	Auth  *auth.Auth
 	Hub   *push.Hub
-	// Write stores readings as a publish over MQTT would, and returns one result for each, in
-	// order, after the commit.
+	// Write stores readings like a publish over MQTT. It returns one result for each, in order,
+	// after the commit.
 	Write         func(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error)
 	Notifications Notifications
 	Checks        []Check
 	Version       Version
 	Log           *slog.Logger
-	Registry      *prometheus.Registry // is served at /metrics
+	Registry      *prometheus.Registry // served at /metrics
 }
 
-// Version says what runs here; Commit is empty when it is not known.
+// Version is that of the program; Commit is empty when it is unknown.
 type Version struct{ Commit, Go, Version string }
 
 // Server answers the contract.
@@ -67,8 +67,8 @@ type Server struct {
 
 var _ api.StrictServerInterface = (*Server)(nil)
 
-// New fails when contract and code do not fit together: an operation that says not who may call it,
-// or has no route.
+// New returns an error when an operation of the contract has no route or no security, and when a
+// route is not in the contract.
 func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 	contract, err := readContract()
 	if err != nil {
@@ -128,7 +128,7 @@ func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 	return s, nil
 }
 
-// refuseNothing makes a handler's nil answer an error: the generated code would send 200.
+// refuseNothing turns a nil answer of a handler into an error: the generated code would send 200.
 func refuseNothing(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
 	return func(c echo.Context, req any) (any, error) {
 		res, err := next(c, req)
@@ -139,7 +139,7 @@ func refuseNothing(next api.StrictHandlerFunc, operation string) api.StrictHandl
 	}
 }
 
-// Handler serves the whole contract.
+// Handler returns the handler of all operations.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run serves on ln until ctx ends, then lets running requests end within DrainTimeout. It closes
@@ -161,7 +161,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	served := make(chan error, 1)
 	s.connections.Listener = ln
-	// goes on by itself when there were no file descriptors
+	// Serve retries by itself after running out of file descriptors
 	go func() { served <- srv.Serve(s.connections) }()
 	select {
 	case err := <-served:

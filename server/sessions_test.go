@@ -51,7 +51,7 @@ func (s *system) me(token string) int {
 	return s.send("GET", "/api/auth/me", token, "").StatusCode
 }
 
-func TestSessionFromLoginToLogout(t *testing.T) {
+func TestSession_FromLoginToLogout(t *testing.T) {
 	s := start(t)
 	tokens := s.login("operator")
 	if tokens.TokenType != "bearer" || tokens.ExpiresIn != 1800 ||
@@ -68,7 +68,8 @@ func TestSessionFromLoginToLogout(t *testing.T) {
 		s.me(tokens.AccessToken) != http.StatusOK {
 		t.Errorf("refresh: got %d", status)
 	}
-	if res := s.send("POST", "/api/auth/logout", next.AccessToken, ""); res.StatusCode != http.StatusNoContent {
+	if res := s.send("POST", "/api/auth/logout", next.AccessToken,
+		""); res.StatusCode != http.StatusNoContent {
 		t.Errorf("logout: got %d", res.StatusCode)
 	}
 	if a, b := s.me(next.AccessToken), s.me(tokens.AccessToken); a != 401 || b != 401 {
@@ -79,7 +80,7 @@ func TestSessionFromLoginToLogout(t *testing.T) {
 	}
 }
 
-func TestLoginByForm(t *testing.T) {
+func TestLogin_ByForm(t *testing.T) {
 	s := start(t)
 	const form = "application/x-www-form-urlencoded"
 	tests := map[string]struct {
@@ -125,7 +126,7 @@ func TestLoginByForm(t *testing.T) {
 		"a form that says it is JSON": {
 			"application/json", "username=viewer&password=x", 400, "body",
 		},
-		"JSON of a kind nobody asked for": {"application/json-seq", "{}", 415, ""},
+		"another kind of JSON": {"application/json-seq", "{}", 415, ""},
 		"text": {
 			"text/plain", "username=viewer&password=x", 415, "",
 		},
@@ -212,7 +213,7 @@ func TestRefresh_WithATokenWhoseSuccessorWasUsedEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestLogoutIsSeenByTheOtherInstanceWithinASecond(t *testing.T) {
+func TestLogout_OtherInstanceNoticesWithinASecond(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn), startOn(t, dsn)
 	tokens := a.login("engineer")

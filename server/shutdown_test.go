@@ -12,7 +12,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestStopLetsRunningRequestsEnd(t *testing.T) {
+func TestStop_LetsRunningRequestsEnd(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, func(_ *config, d *server.Deps) {
 		d.Write = func(context.Context, []store.Reading) ([]store.ReadingResult, error) {
@@ -30,7 +30,7 @@ func TestStopLetsRunningRequestsEnd(t *testing.T) {
 	<-entered
 	stopped := make(chan struct{})
 	go func() { s.stop(); close(stopped) }()
-	within(t, 2*time.Second, "nobody else gets in", func() bool {
+	within(t, 2*time.Second, "new connections are refused", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
 			conn.Close()
@@ -49,7 +49,7 @@ func TestStopLetsRunningRequestsEnd(t *testing.T) {
 	<-stopped
 }
 
-func TestStopDoesNotWaitForever(t *testing.T) {
+func TestStop_WaitsForALimitedTime(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, func(c *config, d *server.Deps) {
 		c.DrainTimeout = 200 * time.Millisecond

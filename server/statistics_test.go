@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestStatisticsOfARange(t *testing.T) {
+func TestStatistics_OfARange(t *testing.T) {
 	s := startWithHistory(t)
 	gap := 60
 	params := &client.GetStatisticsParams{
@@ -31,13 +31,15 @@ func TestStatisticsOfARange(t *testing.T) {
 		text(v.Delta), text(v.Sum), v.Percentiles, v.PercentGood, v.Gaps, v.LongestGapSeconds,
 		v.Last.MustGet().Value, v.Rate)
 	// 30 s of 10, 30 of 20, 40 of 30, 140 of 50, 60 of 60
-	want := "7 5 10 60 34 42.33 20.74 50 170 map[p25:20 p50:30 p99:59.6] 57.142857142857146 1 140 60 0.02333"
+	want := "7 5 10 60 34 42.33 20.74 50 170 map[p25:20 p50:30 p99:59.6] 57.142857142857146 1 " +
+		"140 60 0.02333"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	minute := client.IntervalN1M
 	params.Interval = &minute
-	if res := must(s.as(store.Viewer).GetStatisticsWithResponse(t.Context(), params)); res.JSON200 == nil || len(res.JSON200.Series[0].Intervals) != 3 || res.JSON200.Interval.MustGet() != "1m" {
+	if res := must(s.as(store.Viewer).GetStatisticsWithResponse(t.Context(),
+		params)); res.JSON200 == nil || len(res.JSON200.Series[0].Intervals) != 3 || res.JSON200.Interval.MustGet() != "1m" {
 		t.Errorf("by the minute: got %s", res.Body)
 	}
 }

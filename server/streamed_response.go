@@ -8,7 +8,8 @@ import (
 )
 
 // streamedResponse writes the answer of an operation that does not use the generated types, because
-// its JSON is written by hand or it is a file. The generated code wants a method for each operation.
+// its JSON is written by hand or it is a file. The generated code wants a method for each
+// operation.
 type streamedResponse func(w http.ResponseWriter) error
 
 // VisitExportReadingsResponse writes the answer.
@@ -26,7 +27,9 @@ func (f streamedResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
 func (f streamedResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error { return f(w) }
 
 // VisitListLatestReadingsResponse writes the answer.
-func (f streamedResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error { return f(w) }
+func (f streamedResponse) VisitListLatestReadingsResponse(w http.ResponseWriter) error {
+	return f(w)
+}
 
 // VisitListReadingsResponse writes the answer.
 func (f streamedResponse) VisitListReadingsResponse(w http.ResponseWriter) error { return f(w) }

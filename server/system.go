@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	checkWithin = 2 * time.Second // for a dependency to answer
-	// anybody may ask for health, so the dependencies are not asked each time
-	checkFresh = time.Second
+	checkTimeout = 2 * time.Second // for a dependency to answer
+	// GET /health needs no login, so the dependencies are not asked each time
+	checkMaxAge = time.Second
 )
 
-// Check asks a dependency how it is. Name is database, mqtt or redis, Kind embedded or external.
-// Anybody is told the detail, with an error too, and nobody the error.
+// Check is the health check of a dependency. Name is database, mqtt or redis, Kind embedded or
+// external. The detail is public, also with an error; the error is not.
 type Check struct {
 	Name, Kind string
-	Required   bool // whether the service is of use without it
+	Required   bool // whether the service depends on it
 	Func       func(ctx context.Context) (detail string, err error)
 }
 
-// health remembers for a moment how the dependencies are.
+// health caches the state of the dependencies for a moment.
 type health struct {
 	checks  []Check
 	started time.Time
@@ -35,15 +35,15 @@ type health struct {
 
 func newHealth(checks []Check) *health { return &health{checks: checks, started: time.Now()} }
 
-// dependencies asks all at once, and not more often than every checkFresh.
+// dependencies runs all checks concurrently, unless it has done so within checkMaxAge.
 func (h *health) dependencies(ctx context.Context) []api.Dependency {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.found != nil && time.Since(h.asked) < checkFresh {
+	if h.found != nil && time.Since(h.asked) < checkMaxAge {
 		return h.found
 	}
-	// the answer is for others too
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin)
+	// the result is for other requests, too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 	defer cancel()
 	found := make([]api.Dependency, len(h.checks))
 	var asking sync.WaitGroup
@@ -55,7 +55,7 @@ func (h *health) dependencies(ctx context.Context) []api.Dependency {
 	return found
 }
 
-// ask returns when ctx ends, even if the check does not.
+// ask runs the check, and returns when ctx ends even if the check does not.
 func (c Check) ask(ctx context.Context) api.Dependency {
 	d := api.Dependency{
 		Name:     api.DependencyName(c.Name),
@@ -153,7 +153,7 @@ func (s *Server) GetReadiness(
 		if d.Required && d.State == api.DependencyStateDown {
 			return api.GetReadiness503JSONResponse{
 				Status: api.ReadinessStatusNotReady,
-				Detail: "Waits for " + string(d.Name) + ": " + d.Detail + ".",
+				Detail: "Waiting for " + string(d.Name) + ": " + d.Detail + ".",
 			}, nil
 		}
 	}

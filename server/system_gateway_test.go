@@ -32,7 +32,7 @@ func (s *system) addOwn(end time.Time) (gateway, sensor int64) {
 	return c.Own, id
 }
 
-func TestLists_LeaveOutTheServersOwn(t *testing.T) {
+func TestLists_LeaveOutSystemSensors(t *testing.T) {
 	s := start(t)
 	end := time.Now().UTC().Truncate(time.Second)
 	ownGateway, ownSensor := s.addOwn(end)

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/argon2"
 
 	"github.com/oei-ms/oei-ms/gen/client"
 	"github.com/oei-ms/oei-ms/internal/auth"
@@ -32,12 +34,12 @@ var quiet = slog.New(slog.DiscardHandler)
 
 const password = "a password of tests"
 
+// passwordHash is a hash of password that is cheaper to check than those of auth.HashPassword.
 var passwordHash = sync.OnceValue(func() string {
-	hash, err := auth.HashPassword(password)
-	if err != nil {
-		panic(err)
-	}
-	return hash
+	const salt = "salt of the tests"
+	b64 := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=64,t=1,p=1$%s$%s", argon2.Version, b64([]byte(salt)),
+		b64(argon2.IDKey([]byte(password), []byte(salt), 1, 64, 1, 32)))
 })
 
 // system is a server with everything behind it, on a port of its own.
@@ -91,7 +93,8 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 			{Name: "database", Kind: "external", Required: true, Func: s.store.Ping},
 		},
 	}
-	if s.notifier, err = notify.New(notify.DefaultConfig(), s.store, nil, log, deps.Registry); err != nil {
+	if s.notifier, err = notify.New(notify.DefaultConfig(), s.store, nil, log,
+		deps.Registry); err != nil {
 		t.Fatal(err)
 	}
 	deps.Notifications = server.Notifications{

@@ -27,7 +27,7 @@ var b64 = base64.RawURLEncoding
 
 type members = map[string]any
 
-// forge signs header and claims with the system's own key, whatever they say.
+// forge signs any header and claims with the key of the system.
 func (s *system) forge(header, claims any) string {
 	return sign(s.cfg.Auth.SecretKey, header, claims)
 }
@@ -64,7 +64,7 @@ func with(m members, name string, value any) members {
 	return m
 }
 
-func TestDamagedTokensAreRefused(t *testing.T) {
+func TestTokens_DamagedOnesAreRefused(t *testing.T) {
 	s := start(t)
 	user := s.users[store.Admin]
 	good := s.token(user)
@@ -171,9 +171,9 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 				now.Add(2*time.Minute).Unix())),
 		"nbf ahead":               claimsWith("nbf", now.Add(time.Minute).Unix()),
 		"no iss":                  claimsWith("iss", nil),
-		"another iss":             claimsWith("iss", "somebody"),
+		"another iss":             claimsWith("iss", "other"),
 		"no aud":                  claimsWith("aud", nil),
-		"another aud":             claimsWith("aud", "somebody"),
+		"another aud":             claimsWith("aud", "other"),
 		"no typ":                  claimsWith("typ", nil),
 		"another typ":             claimsWith("typ", "refresh"),
 		"no jti":                  claimsWith("jti", nil),
@@ -197,7 +197,8 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 		t.Errorf("damaged tokens: got %d, want 40", len(damaged))
 	}
 	for name, token := range damaged {
-		if res := s.send("GET", "/api/auth/me", "", "", "Authorization", "Bearer "+token); res.StatusCode != http.StatusUnauthorized {
+		if res := s.send("GET", "/api/auth/me", "", "", "Authorization",
+			"Bearer "+token); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
 		}
 	}
@@ -205,7 +206,8 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 		"no scheme": good, "basic": "Basic " + good, "two tokens": "Bearer " + good + " " + good,
 		"a comma": "Bearer " + good + ", Bearer " + good,
 	} {
-		if res := s.send("GET", "/api/auth/me", "", "", "Authorization", header); res.StatusCode != http.StatusUnauthorized {
+		if res := s.send("GET", "/api/auth/me", "", "", "Authorization",
+			header); res.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: got %d: %s", name, res.StatusCode, res.body)
 		}
 	}
@@ -218,8 +220,10 @@ func TestDamagedTokensAreRefused(t *testing.T) {
 	if res := s.send("GET", "/api/auth/me", good, ""); res.StatusCode != http.StatusOK {
 		t.Errorf("the good token: got %d: %s", res.StatusCode, res.body)
 	}
-	if res := s.send("GET", "/api/auth/me", s.forge(header, claims), ""); res.StatusCode != http.StatusOK {
-		t.Errorf("a forgery without a fault, which shows that the others fail for theirs: got %d: %s", res.StatusCode, res.body)
+	if res := s.send("GET", "/api/auth/me", s.forge(header, claims),
+		""); res.StatusCode != http.StatusOK {
+		t.Errorf("a forgery without a fault, which shows that the others fail for theirs: got "+
+			"%d: %s", res.StatusCode, res.body)
 	}
 }
 
@@ -232,7 +236,7 @@ func flip(token string, i int) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-// spareBits spells the same signature in another way: its last character has two bits that nobody
+// spareBits spells the same signature in another way: its last character has two bits that no decoder
 // reads.
 func spareBits(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -134,7 +134,7 @@ func userWithETag(u store.User) api.UserWithETagJSONResponse {
 	}
 }
 
-// userProblem says what stands against a change of users.
+// userProblem names the field or the rule that a change of a user violates.
 func userProblem(err error, username, email string) error {
 	conflict, _ := errors.AsType[*store.ConflictError](err)
 	switch {
@@ -145,7 +145,7 @@ func userProblem(err error, username, email string) error {
 	case errors.Is(err, store.ErrLastAdmin):
 		return &problem{
 			status: http.StatusConflict,
-			detail: "This is the last active admin; make another user one first.",
+			detail: "This is the last active admin; give another user the role admin first.",
 		}
 	}
 	return err

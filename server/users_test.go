@@ -13,7 +13,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestUserFromCreationToDeletion(t *testing.T) {
+func TestUser_FromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Admin)
 	ctx := t.Context()
@@ -79,7 +79,8 @@ func TestUserFromCreationToDeletion(t *testing.T) {
 		res.ApplicationProblemJSON409.Errors[0].Field != "email" {
 		t.Errorf("the email of another: got %s", res.Body)
 	}
-	if res := must(c.DeleteUserWithResponse(ctx, id, &client.DeleteUserParams{DryRun: new(true)})); res.StatusCode() != 200 ||
+	if res := must(c.DeleteUserWithResponse(ctx, id,
+		&client.DeleteUserParams{DryRun: new(true)})); res.StatusCode() != 200 ||
 		*res.JSON200 != (client.UserDeletionResult{DryRun: true, Sessions: 1}) {
 		t.Errorf("would be deleted: got %s", res.Body)
 	}
@@ -89,8 +90,9 @@ func TestUserFromCreationToDeletion(t *testing.T) {
 		t.Errorf("deleted: got %s", res.Body)
 	}
 	for name, status := range map[string]int{
-		"get":    must(c.GetUserWithResponse(ctx, id)).StatusCode(),
-		"update": must(c.UpdateUserWithResponse(ctx, id, nil, client.UserUpdate{Email: new("y@y")})).StatusCode(),
+		"get": must(c.GetUserWithResponse(ctx, id)).StatusCode(),
+		"update": must(c.UpdateUserWithResponse(ctx, id, nil,
+			client.UserUpdate{Email: new("y@y")})).StatusCode(),
 		"delete": must(c.DeleteUserWithResponse(ctx, id, nil)).StatusCode(),
 	} {
 		if status != http.StatusNotFound {
@@ -102,7 +104,7 @@ func TestUserFromCreationToDeletion(t *testing.T) {
 	}
 }
 
-func TestListOfUsers(t *testing.T) {
+func TestUsers_List(t *testing.T) {
 	s := start(t)
 	s.addUser("former", store.Admin, false)
 	for query, want := range map[string]int{
@@ -114,12 +116,13 @@ func TestListOfUsers(t *testing.T) {
 			t.Errorf("%s: got %d users, want %d", query, len(rows), want)
 		}
 	}
-	if res := s.send("GET", "/api/users?count=true&limit=1", s.token(s.users[store.Admin]), ""); res.Header.Get("X-Total-Count") != "5" {
+	if res := s.send("GET", "/api/users?count=true&limit=1", s.token(s.users[store.Admin]),
+		""); res.Header.Get("X-Total-Count") != "5" {
 		t.Errorf("count: got %q, want 5", res.Header.Get("X-Total-Count"))
 	}
 }
 
-func TestAChangeOfAUserHoldsForSessionsThatThereAre(t *testing.T) {
+func TestUpdateUser_HoldsForOpenSessions(t *testing.T) {
 	tests := map[string]struct {
 		change      client.UserUpdate
 		me, gateway int // statuses of reading oneself, and of what takes an engineer
@@ -160,7 +163,7 @@ func TestAChangeOfAUserHoldsForSessionsThatThereAre(t *testing.T) {
 	}
 }
 
-func TestThereIsAlwaysAnAdmin(t *testing.T) {
+func TestUsers_LastAdminStays(t *testing.T) {
 	s := start(t)
 	c := s.as(store.Admin)
 	ctx := t.Context()
@@ -185,7 +188,7 @@ func TestThereIsAlwaysAnAdmin(t *testing.T) {
 	}
 }
 
-func TestTwoAdminsWhoDeposeEachOtherLeaveOne(t *testing.T) {
+func TestUsers_AdminsWhoDemoteEachOtherLeaveOne(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn), startOn(t, dsn)
 	for round := range 10 {
@@ -212,7 +215,7 @@ func TestTwoAdminsWhoDeposeEachOtherLeaveOne(t *testing.T) {
 	}
 }
 
-func TestADisabledUserIsRefusedByTheOtherInstanceWithinASecond(t *testing.T) {
+func TestDisabledUser_OtherInstanceNoticesWithinASecond(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	a, b := startOn(t, dsn), startOn(t, dsn)
 	tokens := a.login("engineer")

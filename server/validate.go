@@ -4,7 +4,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// validate returns a *problem unless the request has the form op wants.
+// validate returns a *problem unless the request has the form that op requires.
 func (s *Server) validate(c echo.Context, op *operation) error {
 	if err := checkHeaders(c.Request().Header); err != nil {
 		return err

@@ -19,7 +19,7 @@ type parameter struct {
 	name, in string
 	required bool
 	repeats  bool
-	maxItems *uint64          // of one that repeats
+	maxItems *uint64          // when it repeats
 	schema   *openapi3.Schema // of one value
 }
 
@@ -31,17 +31,19 @@ func newParameter(p *openapi3.Parameter) parameter {
 	return v
 }
 
-// checkParameters checks path, query and headers, and sets defaults. The values of the query are
-// written back as the generated code can parse them.
+// checkParameters checks path, query and headers, and sets defaults. It rewrites the values of the
+// query in the form that the generated code parses.
 func checkParameters(c echo.Context, op *operation) error {
 	r := c.Request()
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return invalid("query", "is not correctly escaped")
+		return invalid("query", "is not correctly escaped; use percent-encoding")
 	}
 	var faults faults
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		known := func(p parameter) bool { return p.in == openapi3.ParameterInQuery && p.name == name }
+		known := func(p parameter) bool {
+			return p.in == openapi3.ParameterInQuery && p.name == name
+		}
 		if !slices.ContainsFunc(op.parameters, known) && (name != "ticket" || !op.ticket) {
 			faults.add(quoteField(name), "is not known here")
 		}
@@ -65,14 +67,14 @@ func checkParameters(c echo.Context, op *operation) error {
 	return faults.problem()
 }
 
-// values returns those of a parameter in the path or of a header.
+// values returns the values of a path parameter or header.
 func (p parameter) values(c echo.Context) []string {
 	r := c.Request()
 	if p.in == openapi3.ParameterInHeader {
 		return r.Header.Values(p.name)
 	}
 	v := c.Param(p.name)
-	if r.URL.RawPath != "" { // Echo has routed by it
+	if r.URL.RawPath != "" { // Echo has routed by the raw path
 		if unescaped, err := url.PathUnescape(v); err == nil {
 			v = unescaped
 		}
@@ -80,7 +82,7 @@ func (p parameter) values(c echo.Context) []string {
 	return []string{v}
 }
 
-// check returns the values to go on with, or what is wrong with them.
+// check returns the canonical form of values, or the reason why they are not valid.
 func (p parameter) check(values []string) (canonical []string, reason string) {
 	switch {
 	case len(values) == 0 && p.required:
@@ -88,7 +90,7 @@ func (p parameter) check(values []string) (canonical []string, reason string) {
 	case len(values) == 0 && p.schema.Default != nil && !p.repeats:
 		return []string{joinValues([]any{p.schema.Default})}, ""
 	case len(values) > 1 && !p.repeats:
-		return values, "is given twice"
+		return values, "is given twice; give it once"
 	case p.maxItems != nil && uint64(len(values)) > *p.maxItems:
 		return values, "has more than " + strconv.FormatUint(*p.maxItems, 10) + " values"
 	}
@@ -102,15 +104,15 @@ func (p parameter) check(values []string) (canonical []string, reason string) {
 		}
 	}
 	if len(values) == 0 {
-		return values, "" // not nil from nil
+		return values, "" // which may be nil or empty
 	}
 	return canonical, ""
 }
 
-// decimal is the one spelling of an integer in a parameter.
+// decimal is the only form of an integer in a parameter.
 var decimal = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
-// checkText checks the text of one parameter, or of one field of a form.
+// checkText checks the text of a parameter or of a field of a form.
 func checkText(text string, schema *openapi3.Schema) (canonical, reason string) {
 	switch {
 	case strings.ContainsRune(text, 0) || !utf8.ValidString(text):
@@ -134,11 +136,11 @@ func checkText(text string, schema *openapi3.Schema) (canonical, reason string) 
 	return checkString(text, schema)
 }
 
-// checkHeaders refuses headers that are given several times and are no lists.
+// checkHeaders refuses headers that are repeated although they are not lists.
 func checkHeaders(h http.Header) error {
 	for _, name := range []string{"If-Match", keyHeader, "Content-Type"} {
 		if len(h.Values(name)) > 1 {
-			return invalid(name, "is given twice")
+			return invalid(name, "is given twice; give it once")
 		}
 	}
 	return nil

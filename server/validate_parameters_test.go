@@ -95,7 +95,9 @@ func TestParameters_ThatRepeatAreBounded(t *testing.T) {
 			values[p.Name] = slices.Repeat([]string{"1"}, int(*schema.MaxItems)+1)
 			tried++
 			res := s.send(method, good+"?"+values.Encode(), token, "")
-			if want := fmt.Sprintf("has more than %d values", *schema.MaxItems); res.StatusCode != 400 || !strings.Contains(string(res.body), want) {
+			if want := fmt.Sprintf("has more than %d values",
+				*schema.MaxItems); res.StatusCode != 400 || !strings.Contains(string(res.body),
+				want) {
 				t.Errorf("%s with %d values of %s: got %d: %s", op.OperationID, *schema.MaxItems+1,
 					p.Name, res.StatusCode, res.body)
 			}

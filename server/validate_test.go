@@ -59,7 +59,7 @@ func bad(schema *openapi3.Schema) map[string]string {
 			values["an empty text"] = `""`
 		}
 		if schema.Enum != nil || schema.Format == "date-time" {
-			values["another word"], values["a date that is none"] = `"x"`, `"2026-02-30T00:00:00Z"`
+			values["another word"], values["an invalid date"] = `"x"`, `"2026-02-30T00:00:00Z"`
 		}
 		if schema.Pattern != "" {
 			values["a line break"] = `"a\r\nb"`
@@ -78,7 +78,7 @@ var harmless = []string{
 	"💥", "é", "\u202egnp.exe", "z̷̢a̶l̵g̶o̷", "%00", "%s%n", "\\", "null", "\ufeffx",
 }
 
-func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
+func TestValidate_NamesBadMembersOfBodies(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Admin])
@@ -106,7 +106,8 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 		}
 		schema := op.RequestBody.Value.Content["application/json"].Schema.Value
 		good := members{}
-		if err := json.Unmarshal([]byte(strings.ReplaceAll(r.body, "NEW", "fresh")), &good); err != nil {
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(r.body, "NEW", "fresh")),
+			&good); err != nil {
 			t.Fatal(err)
 		}
 		for name, prop := range schema.Properties {
@@ -154,10 +155,12 @@ func TestBadMembersOfBodiesAreRefusedByName(t *testing.T) {
 		if res := s.send(method, target, token, ""); res.StatusCode != 400 {
 			t.Errorf("%s without a body: got %d", op.OperationID, res.StatusCode)
 		}
-		if res := s.send(method, target, token, r.body, "Content-Type", "text/plain"); res.StatusCode != 415 {
+		if res := s.send(method, target, token, r.body, "Content-Type",
+			"text/plain"); res.StatusCode != 415 {
 			t.Errorf("%s as text: got %d", op.OperationID, res.StatusCode)
 		}
-		if res := s.send(method, target, token, `{"x":"`+megabyte+megabyte+`"}`); res.StatusCode != 413 {
+		if res := s.send(method, target, token,
+			`{"x":"`+megabyte+megabyte+`"}`); res.StatusCode != 413 {
 			t.Errorf("%s with 2 MiB: got %d, want 413", op.OperationID, res.StatusCode)
 		}
 	})
@@ -183,7 +186,7 @@ func replaced(m members, name, value string) string {
 	return fmt.Sprintf(`{%s:%s,%s`, key, value, b[1:])
 }
 
-func TestHarmlessTextsStayWhatTheyAre(t *testing.T) {
+func TestValidate_KeepsHarmlessTexts(t *testing.T) {
 	s := start(t)
 	token := s.token(s.users[store.Engineer])
 	g := s.addGateway()
@@ -203,7 +206,7 @@ func TestHarmlessTextsStayWhatTheyAre(t *testing.T) {
 	}
 }
 
-func TestBadParametersAreRefusedByName(t *testing.T) {
+func TestValidate_NamesBadParameters(t *testing.T) {
 	s := start(t)
 	s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Admin])
@@ -258,7 +261,7 @@ func badParameter(p *openapi3.Parameter) map[string]string {
 	switch {
 	case schema.Type.Is("string"):
 		if schema.Enum != nil || schema.Format != "" {
-			values["another word"], values["a date that is none"] = "x", "2026-02-30T00:00:00Z"
+			values["another word"], values["an invalid date"] = "x", "2026-02-30T00:00:00Z"
 		}
 		if schema.MaxLength != nil {
 			values["too long a text"] = strings.Repeat("x", int(*schema.MaxLength)+1)
@@ -282,7 +285,7 @@ func badParameter(p *openapi3.Parameter) map[string]string {
 	return values
 }
 
-func TestBadCursorsAndTags(t *testing.T) {
+func TestValidate_BadCursorsAndETags(t *testing.T) {
 	s := start(t)
 	g := s.addGateway()
 	v := s.addSensor(g.ID)
@@ -343,7 +346,7 @@ func FuzzCheckJSON(f *testing.F) {
 	})
 }
 
-func TestWhatIsWrongIsSaidForPeople(t *testing.T) {
+func TestValidate_ReasonsNameTheRemedy(t *testing.T) {
 	s := start(t)
 	tests := map[string]struct{ method, path, body, field, reason string }{
 		"a year beyond what can be written": {
@@ -371,9 +374,9 @@ func TestWhatIsWrongIsSaidForPeople(t *testing.T) {
 		"an id beyond all": {
 			"GET", "/api/gateways/99999999999", "", "id", "is above 2147483647",
 		},
-		"what is none of the allowed": {
+		"a value that is not allowed": {
 			"GET", "/api/gateways?status=asleep", "", "status",
-			"is none of online, offline, unknown",
+			"is not allowed; use one of online, offline, unknown",
 		},
 		"a pattern": {
 			"POST", "/api/gateways", `{"key":"a b","name":"x"}`, "key", "use letters, digits",

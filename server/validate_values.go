@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	maxFaults = 20  // named in one answer; the check of a request ends with the last of them
-	maxText   = 200 // bytes of a field's name or a reason in it
+	maxFaults = 20  // in one answer; the check of a request ends with the last of them
+	maxText   = 200 // bytes of the name of a field, or of a reason
 )
 
-// faults are those of one request, at most maxFaults.
+// faults are the faults of one request, at most maxFaults.
 type faults []api.FieldError
 
 // add adds a fault unless reason is empty.
@@ -32,7 +32,7 @@ func (fs *faults) add(field, reason string) {
 
 func (fs *faults) full() bool { return len(*fs) >= maxFaults }
 
-// problem is the 400 that names the faults; nil when there is none.
+// problem returns the 400 that names the faults; nil when there are none.
 func (fs *faults) problem() error {
 	if len(*fs) == 0 {
 		return nil
@@ -40,7 +40,8 @@ func (fs *faults) problem() error {
 	return invalidFields(*fs)
 }
 
-// checkString checks a text. canonical is what the generated code parses: a timestamp in UTC.
+// checkString checks a text. canonical is the form that the generated code parses: timestamps in
+// UTC.
 func checkString(text string, schema *openapi3.Schema) (canonical, reason string) {
 	if schema.Format != "date-time" {
 		return text, checkScalar(text, schema)
@@ -75,7 +76,7 @@ func checkScalar(v any, schema *openapi3.Schema) (reason string) {
 		}
 		return "is not of the form " + schema.Pattern
 	case "enum":
-		return "is none of " + joinValues(schema.Enum)
+		return "is not allowed; use one of " + joinValues(schema.Enum)
 	case "minimum":
 		return "is below " + strconv.FormatFloat(*schema.Min, 'f', -1, 64)
 	case "exclusiveMinimum":
@@ -88,7 +89,7 @@ func checkScalar(v any, schema *openapi3.Schema) (reason string) {
 	return "is not valid"
 }
 
-// checkNumber accepts what a float64 can hold.
+// checkNumber accepts numbers that a float64 can hold.
 func checkNumber(text string, schema *openapi3.Schema) (reason string) {
 	f, err := strconv.ParseFloat(text, 64)
 	switch {
@@ -100,7 +101,7 @@ func checkNumber(text string, schema *openapi3.Schema) (reason string) {
 	return checkScalar(f, schema)
 }
 
-// checkInteger accepts every number without a fraction, however it is written, as JSON Schema does.
+// checkInteger accepts every number without a fraction, in any notation, as JSON Schema does.
 func checkInteger(text string, schema *openapi3.Schema) (canonical, reason string) {
 	digits, ok := wholeNumber(text)
 	if !ok {
@@ -113,8 +114,8 @@ func checkInteger(text string, schema *openapi3.Schema) (canonical, reason strin
 	return digits, checkScalar(n, schema)
 }
 
-// wholeNumber writes a JSON number without fraction and exponent: 1.50e1 as 15, and what is far
-// beyond 64 bits as some digits that are. ok is false when the number is not whole.
+// wholeNumber returns a JSON number without fraction and exponent: 15 for 1.50e1. A number far
+// beyond 64 bits becomes another one beyond 64 bits. ok is false when the number is not whole.
 func wholeNumber(text string) (digits string, ok bool) {
 	const farBeyond = 32 // digits
 	mantissa, power, _ := strings.Cut(strings.ToLower(text), "e")
@@ -128,7 +129,7 @@ func wholeNumber(text string) (digits string, ok bool) {
 	if power != "" {
 		exponent, _ = strconv.Atoi(power) // the nearest int when it is out of range
 	}
-	zeros := exponent - len(fraction) // the power of ten that digits are to be multiplied by
+	zeros := exponent - len(fraction) // the power of ten by which digits are multiplied
 	for zeros < 0 && strings.HasSuffix(digits, "0") {
 		digits, zeros = digits[:len(digits)-1], zeros+1
 	}
@@ -142,7 +143,7 @@ func wholeNumber(text string) (digits string, ok bool) {
 	return digits, true
 }
 
-// outOfRange names the limit that an integer beyond 64 bits breaks.
+// outOfRange names the limit that an integer beyond 64 bits exceeds.
 func outOfRange(number string, schema *openapi3.Schema) string {
 	negative := strings.HasPrefix(number, "-")
 	switch {
@@ -154,7 +155,7 @@ func outOfRange(number string, schema *openapi3.Schema) string {
 	return "is beyond 64 bits"
 }
 
-// joinValues lists the values of an enumeration.
+// joinValues joins the values of an enumeration.
 func joinValues(values []any) string {
 	texts := make([]string, len(values))
 	for i, v := range values {
@@ -163,7 +164,8 @@ func joinValues(values []any) string {
 	return strings.Join(texts, ", ")
 }
 
-// quoteField is the name of a member as fields are written: quoted where it could be misread.
+// quoteField returns the name of a member for the name of a field: quoted where it could be
+// misread.
 func quoteField(name string) string {
 	odd := func(r rune) bool {
 		return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r) ||
@@ -176,7 +178,7 @@ func quoteField(name string) string {
 	return name
 }
 
-// truncate is s in at most about maxText bytes of UTF-8.
+// truncate returns s as valid UTF-8 of at most about maxText bytes.
 func truncate(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText] + "…"

@@ -22,10 +22,10 @@ func (s *Server) openWebSocket(c echo.Context) error {
 func (s *Server) openSensorWebSocket(c echo.Context) error {
 	id, err := strconv.ParseInt(c.Param("id"), 10, 64)
 	if err != nil {
-		return invalid("id", "is not an id")
+		return invalid("id", "is not an id; use a positive integer")
 	}
 	ctx := c.Request().Context()
-	if callOf(ctx).principal != nil { // others are told after their auth frame
+	if callOf(ctx).principal != nil { // other clients are told after their auth frame
 		if _, err := s.store.Sensor(ctx, id); err != nil {
 			return err
 		}
@@ -38,8 +38,8 @@ func (s *Server) openAlarmWebSocket(c echo.Context) error {
 	return s.serveLive(c, []string{"alarms"})
 }
 
-// serveLive hands the connection to the hub, which asks for an auth message when the handshake had
-// no login.
+// serveLive passes the connection to the hub, which waits for an auth message when the handshake
+// had no login.
 func (s *Server) serveLive(c echo.Context, topics []string) error {
 	var id *push.Identity
 	if p := callOf(c.Request().Context()).principal; p != nil {
@@ -60,5 +60,8 @@ func (s *Server) CreateWebSocketTicket(
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateWebSocketTicket201JSONResponse{Ticket: ticket, ExpiresIn: int(auth.TicketTTL.Seconds())}, nil
+	return api.CreateWebSocketTicket201JSONResponse{
+		Ticket:    ticket,
+		ExpiresIn: int(auth.TicketTTL.Seconds()),
+	}, nil
 }

@@ -69,7 +69,7 @@ func (s *system) ticket(token string) string {
 	return must(s.client(token).CreateWebSocketTicketWithResponse(s.t.Context())).JSON201.Ticket
 }
 
-func TestEveryWayIntoALiveConnection(t *testing.T) {
+func TestWebSocket_EveryWayToLogIn(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Viewer])
@@ -109,7 +109,8 @@ func TestEveryWayIntoALiveConnection(t *testing.T) {
 		) {
 			t.Errorf("%s: subscribed: got %s", name, got)
 		}
-		if got := fmt.Sprint(expect(t, conn, "error")["topics"]); got != "[sensors/99 gateways/99 sensors/5000000000]" {
+		if got := fmt.Sprint(expect(t, conn, "error")["topics"]); got != "[sensors/99 "+
+			"gateways/99 sensors/5000000000]" {
 			t.Errorf("%s: unknown: got %s", name, got)
 		}
 		s.hub.Publish([]push.Reading{
@@ -128,7 +129,7 @@ func TestEveryWayIntoALiveConnection(t *testing.T) {
 	}
 }
 
-func TestLiveConnectionOfOneSensor(t *testing.T) {
+func TestWebSocket_OfOneSensor(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Viewer])
@@ -145,7 +146,7 @@ func TestLiveConnectionOfOneSensor(t *testing.T) {
 	}
 }
 
-func TestWhoIsNotLetIntoALiveConnection(t *testing.T) {
+func TestWebSocket_RefusedLogins(t *testing.T) {
 	s := start(t)
 	token := s.token(s.users[store.Viewer])
 	used := s.ticket(token)
@@ -179,7 +180,7 @@ func TestWhoIsNotLetIntoALiveConnection(t *testing.T) {
 	}
 }
 
-func TestLogoutEndsTheLiveConnectionsOfTheSession(t *testing.T) {
+func TestWebSocket_EndsWithItsSession(t *testing.T) {
 	s := start(t)
 	token, other := s.token(s.users[store.Viewer]), s.token(s.users[store.Viewer])
 	conn, _ := s.dial("/ws", "Authorization", "Bearer "+token)
@@ -196,7 +197,7 @@ func TestLogoutEndsTheLiveConnectionsOfTheSession(t *testing.T) {
 	expect(t, stays, "unsubscribed")
 }
 
-func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
+func TestWebSocket_RequestWithoutHandshake(t *testing.T) {
 	s := start(t)
 	token := "Bearer " + s.token(s.users[store.Viewer])
 	handshake := []string{
@@ -212,7 +213,7 @@ func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 		"an older version": {
 			append(handshake, "Sec-WebSocket-Version", "8"), 426, "upgrade-required", "version 13",
 		},
-		"a key that is none": {
+		"an invalid key": {
 			[]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13"},
 			400, "invalid-request", "Sec-WebSocket-Key",
 		},
@@ -251,9 +252,9 @@ func TestARequestThatIsNoHandshakeIsToldSo(t *testing.T) {
 	}
 }
 
-// TestStreamSensor_TellsNothingBeforeTheLogin closes the database first, so that a query would be a
+// TestWebSocket_SensorIsCheckedAfterLogin closes the database first, so that a query would be a
 // 503 or 500.
-func TestStreamSensor_TellsNothingBeforeTheLogin(t *testing.T) {
+func TestWebSocket_SensorIsCheckedAfterLogin(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Viewer])

@@ -83,8 +83,8 @@ func (a *Auth) CheckRedis(ctx context.Context) (detail string, err error) {
 	return "not used", nil
 }
 
-// Login starts a session for the user with this name and password, who asks from addr. Whatever is
-// wrong with them, the error (ErrWrongCredentials) and the work are the same.
+// Login starts a session for the user with this name and password, who asks from addr. The error
+// (ErrWrongCredentials) and the work are the same for an unknown, a disabled and another user.
 func (a *Auth) Login(ctx context.Context, addr, username, password string) (Tokens, error) {
 	user, err := a.store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {

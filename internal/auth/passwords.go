@@ -17,8 +17,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// argon holds the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a small
-// machine.
+// argon holds the cost of new hashes, the second choice of RFC 9106 scaled to 19 MiB: 30 ms on a
+// small machine.
 var argon = argonParams{memory: 19 << 10, time: 2, threads: 1}
 
 const (
@@ -133,7 +133,8 @@ func checkArgon(phc, password string) (bool, error) {
 		return false, errBadHash
 	}
 	var p argonParams
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.memory, &p.time, &p.threads); err != nil {
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.memory, &p.time,
+		&p.threads); err != nil {
 		return false, errBadHash
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(parts[4])

@@ -84,7 +84,8 @@ func newTokens(secret string, ttl time.Duration) (*tokens, error) {
 func (t *tokens) issue(user int64, session string) (string, error) {
 	now := time.Now()
 	token, err := jwt.NewBuilder().
-		Issuer(tokenParty).Audience([]string{tokenParty}).Claim("typ", tokenType).JwtID(rand.Text()).
+		Issuer(tokenParty).Audience([]string{tokenParty}).Claim("typ",
+		tokenType).JwtID(rand.Text()).
 		IssuedAt(now).Expiration(now.Add(t.ttl)).
 		Subject(strconv.FormatInt(user, 10)).Claim("sid", session).Build()
 	if err != nil {
@@ -124,7 +125,8 @@ func (t *tokens) parse(token string) (claims, error) {
 	if !isCompact(token) || !namesAlgorithm(token, jwa.HS256) {
 		return claims{}, ErrInvalidToken
 	}
-	// The key is taken from the set by its id. Keys that the token contains or refers to are ignored.
+	// The key is taken from the set by its id. Keys that the token contains or refers to are
+	// ignored.
 	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(t.set),
 		jwt.WithIssuer(tokenParty), jwt.WithAudience(tokenParty),
 		jwt.WithClaimValue("typ", tokenType),

@@ -36,7 +36,8 @@ func FuzzIsCompact(f *testing.F) {
 			return
 		}
 		for part := range strings.SplitSeq(token, ".") {
-			if b, err := base64.RawURLEncoding.DecodeString(part); err != nil || base64.RawURLEncoding.EncodeToString(b) != part {
+			if b, err := base64.RawURLEncoding.DecodeString(part); err != nil ||
+				base64.RawURLEncoding.EncodeToString(b) != part {
 				t.Errorf("%q is not the canonical spelling", part)
 			}
 		}

@@ -239,7 +239,8 @@ func TestCache_NoAnswerIsOlderThanASecond(t *testing.T) {
 				}
 				mu.Unlock()
 				if greatest < lowest || count < there {
-					t.Errorf("sensor %d, hours %d to %d: got %q, but a second before %d were there, up to %v", sensor, from, to, got, there, lowest)
+					t.Errorf("sensor %d, hours %d to %d: got %q, but a second before %d were "+
+						"there, up to %v", sensor, from, to, got, there, lowest)
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -254,7 +255,8 @@ func TestCache_NoAnswerIsOlderThanASecond(t *testing.T) {
 				want := w.truth(t.Context(), sensor, from, to)
 				for n, in := range instances {
 					if got := in.ask(sensor, from, to); got != want {
-						t.Errorf("in the end, instance %d, sensor %d, hours %d to %d: got %q, want %q", n, sensor, from, to, got, want)
+						t.Errorf("in the end, instance %d, sensor %d, hours %d to %d: got %q, "+
+							"want %q", n, sensor, from, to, got, want)
 					}
 				}
 			}

@@ -73,7 +73,8 @@ func (c *changes) since() uint64 {
 func (c *changes) add(began time.Time, found *store.Changes) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !found.Marked || c.xmin > 0 && (found.Database != c.database || c.xmin <= found.DeletedThrough) {
+	if !found.Marked || c.xmin > 0 &&
+		(found.Database != c.database || c.xmin <= found.DeletedThrough) {
 		again = found.Marked
 		c.reset(0, 0)
 		return again

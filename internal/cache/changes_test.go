@@ -99,7 +99,8 @@ func TestChanges_AnswerIsValidUntilItsReadingsChange(t *testing.T) {
 		},
 		"changes that the answer may not have seen were forgotten": {
 			[]*store.Changes{
-				{Database: "db", Marked: true, Xmin: 110, Xmax: 110, DeletedThrough: 100}, found(110),
+				{Database: "db", Marked: true, Xmin: 110, Xmax: 110, DeletedThrough: 100},
+				found(110),
 			},
 			snapshot{"db", 90},
 			hours(0, 1), false,
@@ -143,7 +144,13 @@ func TestChanges_AnswerIsValidUntilItsReadingsChange(t *testing.T) {
 
 func TestChanges_StartOverWhenSomeWereMissed(t *testing.T) {
 	for name, gap := range map[string]*store.Changes{
-		"some were forgotten": {Database: "db", Marked: true, Xmin: 200, Xmax: 210, DeletedThrough: 100},
+		"some were forgotten": {
+			Database:       "db",
+			Marked:         true,
+			Xmin:           200,
+			Xmax:           210,
+			DeletedThrough: 100,
+		},
 		"the database is another one": {
 			Database:       "other",
 			Marked:         true,
@@ -151,8 +158,14 @@ func TestChanges_StartOverWhenSomeWereMissed(t *testing.T) {
 			Xmax:           210,
 			DeletedThrough: 10,
 		},
-		"they were not marked":            {Database: "db", Xmin: 200, Xmax: 210},
-		"more were forgotten than polled": {Database: "db", Marked: true, Xmin: 200, Xmax: 210, DeletedThrough: 150},
+		"they were not marked": {Database: "db", Xmin: 200, Xmax: 210},
+		"more were forgotten than polled": {
+			Database:       "db",
+			Marked:         true,
+			Xmin:           200,
+			Xmax:           210,
+			DeletedThrough: 150,
+		},
 	} {
 		c := newChanges(10, time.Hour)
 		c.add(time.Now(), found(100, change(95, 1, noon)))
@@ -165,8 +178,8 @@ func TestChanges_StartOverWhenSomeWereMissed(t *testing.T) {
 	}
 }
 
-// A flood has more changes than are kept. Answers from before it become invalid. Those from after it
-// are valid, except where transactions have changed something that run at the xmin of the poll.
+// A flood has more changes than are kept. Answers from before it become invalid. Those from after
+// it are valid, except where transactions have changed something that run at the xmin of the poll.
 func TestChanges_ForgetAFlood(t *testing.T) {
 	c := newChanges(3, time.Hour)
 	flood := func(xmin uint64, transactions ...uint64) {

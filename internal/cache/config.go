@@ -1,6 +1,6 @@
-// Package cache holds encoded answers to queries for readings, in memory and in Redis, for as long as
-// their readings do not change: it polls the store for changes by transaction. It knows neither HTTP
-// nor what the answers say; server calls it.
+// Package cache holds encoded answers to queries for readings, in memory and in Redis, for as long
+// as their readings do not change: it polls the store for changes by transaction. It knows neither
+// HTTP nor what the answers say; server calls it.
 package cache
 
 import (
@@ -23,7 +23,8 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.Bytes != 0 && (c.Bytes < 1<<20 || c.Bytes > 64<<30) {
 		errs = append(errs,
-			fmt.Errorf("OEI_CACHE_BYTES: %d is out of range; use 1048576 to 68719476736 bytes, or 0 for no cache", c.Bytes))
+			fmt.Errorf("OEI_CACHE_BYTES: %d is out of range; use 1048576 to 68719476736 bytes, "+
+				"or 0 for no cache", c.Bytes))
 	}
 	if c.MaxAnswer < 1<<10 || c.MaxAnswer > 16<<20 {
 		errs = append(errs,

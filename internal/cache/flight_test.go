@@ -78,7 +78,8 @@ func TestCache_DoesNotShareAnAnswerFromBeforeAChange(t *testing.T) {
 		first.Go(func() { _, _ = c.Get(t.Context(), *hours(0, 1), slow("before")) })
 		synctest.Wait()
 		c.changes.add(time.Now(), found(110, change(105, 1, noon)))
-		if got, err := c.Get(t.Context(), *hours(0, 1), slow("after")); string(got.Body) != "after" || err != nil {
+		if got, err := c.Get(t.Context(), *hours(0, 1),
+			slow("after")); string(got.Body) != "after" || err != nil {
 			t.Errorf("got %q, %v", got, err)
 		}
 		first.Wait()
@@ -106,7 +107,8 @@ func TestCache_CanceledCallerFailsNoOther(t *testing.T) {
 		synctest.Wait()
 		for range 3 {
 			asking.Go(func() {
-				if got, err := c.Get(t.Context(), *hours(0, 1), slow); string(got.Body) != "answer" ||
+				if got, err := c.Get(t.Context(), *hours(0, 1),
+					slow); string(got.Body) != "answer" ||
 					err != nil {
 					t.Errorf("another caller: got %q, %v", got, err)
 				}
@@ -131,7 +133,10 @@ func TestCache_DoesNotKeepAnError(t *testing.T) {
 			func(context.Context) (Answer, error) { panic("fault") })
 	}()
 	if got, err := c.Get(t.Context(), *hours(0, 1),
-		func(context.Context) (Answer, error) { return text("answer"), nil }); string(got.Body) != "answer" || err != nil {
+		func(context.Context) (Answer,
+			error) {
+			return text("answer"), nil
+		}); string(got.Body) != "answer" || err != nil {
 		t.Errorf("after it: got %q, %v", got, err)
 	}
 }

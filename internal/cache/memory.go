@@ -31,7 +31,12 @@ type slot struct {
 }
 
 func newMemory(maxBytes int64, m *metrics) *memory {
-	return &memory{maxBytes: maxBytes, metrics: m, byKey: map[Key]*list.Element{}, order: list.New()}
+	return &memory{
+		maxBytes: maxBytes,
+		metrics:  m,
+		byKey:    map[Key]*list.Element{},
+		order:    list.New(),
+	}
 }
 
 func (m *memory) get(key Key) (entry, bool) {
