@@ -72,7 +72,7 @@ func BenchmarkPlant(b *testing.B) {
 	}
 }
 
-func TestNothingNewIsFree(t *testing.T) {
+func TestStep_AllocatesNothingWithoutChange(t *testing.T) {
 	r := sound(t,
 		with(high(80), func(r *Rule) { r.OnDelay, r.Deadband = mins, &Deadband{Value: 1} }))
 	s := New(r, epoch)

@@ -76,7 +76,8 @@ type Command struct {
 }
 
 // Apply returns the state after a command at now, and the events. Timers that are due by now fire
-// before it. On an error, which is a Refusal unless the rule's timers never end, nothing has changed.
+// before it. On an error, which is a Refusal unless the rule's timers never end, nothing has
+// changed.
 func Apply(r *Rule, s State, c Command, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag()}
 	if c.Kind == Suppress || c.Kind == Unsuppress {
@@ -122,7 +123,8 @@ func (j *journal) apply(c Command, now time.Time) error {
 		return nil
 	case ResetLatch:
 		if !s.Latched {
-			return notAllowed("Only an alarm that is latched, after its trouble is over, can be reset.")
+			return notAllowed(
+				"Only an alarm that is latched, after its trouble is over, can be reset.")
 		}
 		s.Latched, e.Kind = false, Reset
 	case TakeOut:

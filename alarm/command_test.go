@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestApplyRefuses(t *testing.T) {
+func TestApply_RefusesCommands(t *testing.T) {
 	r := sound(t, with(high(80), func(r *Rule) { r.Latching = true }))
 	at := func(value ...float64) State {
 		s := New(r, epoch)
@@ -80,7 +80,7 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-func TestACauseSuppressesWhileItStands(t *testing.T) {
+func TestSuppression_LastsWhileTheCauseStands(t *testing.T) {
 	r := sound(t, with(high(80), func(r *Rule) { r.SuppressedBy = []int64{2, 3} }))
 	s := New(r, epoch)
 	var log []string
@@ -104,12 +104,13 @@ func TestACauseSuppressesWhileItStands(t *testing.T) {
 	apply(Unsuppress, 2)
 	apply(Unsuppress, 2)
 	apply(Unsuppress, 3)
-	if got, want := strings.Join(log, " "), "suppressed:H suppressed:H unsuppressed:H unsuppressed:B"; got != want || !s.IsCause() {
+	if got, want := strings.Join(log, " "), "suppressed:H suppressed:H unsuppressed:H "+
+		"unsuppressed:B"; got != want || !s.IsCause() {
 		t.Errorf("got %s want %s", got, want)
 	}
 }
 
-func TestAChangedRuleIsFollowedFromTheNextReading(t *testing.T) {
+func TestFollowRule_TakesEffectWithTheNextReading(t *testing.T) {
 	r := sound(t, high(80))
 	s := New(r, epoch)
 	s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(1), Value: 81}, minute(1))
@@ -122,12 +123,13 @@ func TestAChangedRuleIsFollowedFromTheNextReading(t *testing.T) {
 		s.Code() != ActiveUnacked {
 		t.Fatalf("%v, %v, in %s", es, err, s.Code())
 	}
-	if s, es, err = Step(r, s, Sample{SensorID: 7, At: minute(3), Value: 85}, minute(3)); err != nil || len(es) != 1 || s.Code() != LatchedUnacked {
+	if s, es, err = Step(r, s, Sample{SensorID: 7, At: minute(3), Value: 85},
+		minute(3)); err != nil || len(es) != 1 || s.Code() != LatchedUnacked {
 		t.Errorf("%v, %v, in %s", es, err, s.Code())
 	}
 }
 
-func TestExplainSaysWhatWaits(t *testing.T) {
+func TestExplain_ListsTimers(t *testing.T) {
 	r := sound(t, with(high(80), func(r *Rule) { r.OnDelay = 5 * mins }))
 	s := New(r, epoch)
 	s, _, _ = Step(r, s, Sample{SensorID: 7, At: minute(1), Value: 81}, minute(1))
@@ -136,7 +138,8 @@ func TestExplainSaysWhatWaits(t *testing.T) {
 		*e.Inputs[0].Value != 81 || e.State != Normal {
 		t.Errorf("got %+v", e)
 	}
-	if got, want := e.Why[len(e.Why)-1], "Level high is breached since 2026-03-02T00:01:00Z and is raised at 2026-03-02T00:06:00Z if that lasts."; got != want {
+	if got, want := e.Why[len(e.Why)-1], "Level high is breached since 2026-03-02T00:01:00Z and "+
+		"is raised at 2026-03-02T00:06:00Z if that lasts."; got != want {
 		t.Errorf("got %q want %q", got, want)
 	}
 	if e = Explain(r, New(r, epoch), epoch); e.Why[1] != "No reading of sensor 7 is stored." {
@@ -176,7 +179,8 @@ func TestKPI(t *testing.T) {
 		t.Errorf("stale %v, acknowledged %d after %s", got.Stale, got.Acknowledged,
 			got.MeanTimeToAck)
 	}
-	if s := strings.Join(got.Missed, " "); s != "average_per_10_min peak_per_10_min flood_share chattering top_ten_share" {
+	if s := strings.Join(got.Missed, " "); s != "average_per_10_min peak_per_10_min flood_share "+
+		"chattering top_ten_share" {
 		t.Errorf("missed %s", s)
 	}
 }

@@ -31,8 +31,8 @@ func isTooOld(at, newest time.Time, maxAge Duration) bool {
 	return maxAge > 0 && newest.Sub(at) > time.Duration(maxAge)
 }
 
-// compare compares the newest readings in s, of which x is one, with the rule, and returns the level
-// that they are at. ok is false when they do not say.
+// compare compares the newest readings in s, of which x is one, with the rule, and returns the
+// level that they are at. ok is false when they do not say.
 func (r *Rule) compare(s *State, x Sample) (l Level, ok bool, err error) {
 	switch r.Kind {
 	case NoData:
@@ -46,8 +46,8 @@ func (r *Rule) compare(s *State, x Sample) (l Level, ok bool, err error) {
 		}
 		return None, true, nil
 	case Expressed:
-		is, ok, err := r.run(s)
-		if is {
+		isTrue, ok, err := r.run(s)
+		if isTrue {
 			l = Breach
 		}
 		return l, ok, err
@@ -80,8 +80,8 @@ func (r *Rule) compare(s *State, x Sample) (l Level, ok bool, err error) {
 	return None, false, nil
 }
 
-// breach compares m with a single limit. A breach begins above the limit and lasts until m is at the
-// limit minus the deadband.
+// breach compares m with a single limit. A breach begins above the limit and lasts until m is at
+// the limit minus the deadband.
 func (r *Rule) breach(m, limit float64, cur Level) Level {
 	if m > limit || cur != None && m > limit-r.band() {
 		return Breach
@@ -89,8 +89,8 @@ func (r *Rule) breach(m, limit float64, cur Level) Level {
 	return None
 }
 
-// level returns the outermost limit that v is beyond. The limits up to cur, on its side, are left only
-// when v has returned by the deadband.
+// level returns the outermost limit that v is beyond. The limits up to cur, on its side, are left
+// only when v has returned by the deadband.
 func (l *Limits) level(v float64, cur Level, band float64) Level {
 	held := func(m Level) float64 {
 		if m == cur || cur.beyond(m) {
@@ -139,8 +139,8 @@ func (r *Rule) deviation(s *State) (float64, bool) {
 	return d.Direction.directed(s.Last.Value - o.Value), true
 }
 
-// measure adds x to the window and returns how fast the value changes. ok is false until the window is
-// full. A gap longer than twice the window empties the window.
+// measure adds x to the window and returns how fast the value changes. ok is false until the window
+// is full. A gap longer than twice the window empties the window.
 func (r *Rate) measure(s *State, x Sample) (float64, bool) {
 	window := time.Duration(r.Window)
 	w := s.Window

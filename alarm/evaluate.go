@@ -2,10 +2,10 @@ package alarm
 
 import "time"
 
-// Evaluate evaluates an alarm at now on its newest readings, after a change other than a reading, such
-// as that of its rule. Waits begin again at now on the sensor's clock. why is the comment of the
-// events. The caller decides whether the readings are too old. On an error, which the rule makes,
-// nothing has changed.
+// Evaluate evaluates an alarm at now on its newest readings, after a change other than a reading,
+// such as that of its rule. Waits begin again at now on the sensor's clock. why is the comment of
+// the events. The caller decides whether the readings are too old. On an error, which the rule
+// makes, nothing has changed.
 func Evaluate(r *Rule, s State, now time.Time, why string) (State, []Event, error) {
 	j := journal{r: r, s: s}
 	if err := j.evaluate(now); err != nil {

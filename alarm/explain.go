@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Explanation is why an alarm is as it is, for people (Why) and for programs (the rest).
+// Explanation says why an alarm is in its state, for people (Why) and for programs (the rest).
 type Explanation struct {
 	At          time.Time `json:"at"`
 	RuleVersion int64     `json:"rule_version"`
@@ -17,7 +17,7 @@ type Explanation struct {
 	Level       Level     `json:"level,omitempty"`
 	Severity    Severity  `json:"severity"`
 	Inputs      []Input   `json:"inputs"` // one for each sensor of the rule
-	Timers      []Timer   `json:"timers"` // what waits, the earliest first
+	Timers      []Timer   `json:"timers"` // that run, the earliest first
 	Why         []string  `json:"why"`    // sentences
 }
 
@@ -27,16 +27,16 @@ type Input struct {
 	At       *time.Time `json:"at,omitempty"` // nil: there has been no reading
 	Value    *float64   `json:"value,omitempty"`
 	Quality  Quality    `json:"quality"`
-	Compared bool       `json:"compared"` // its quality and age let it be compared with limits
+	Compared bool       `json:"compared"` // by its quality and age
 
 	behind time.Duration // how much older it is than the newest of all inputs
-	tooOld bool          // it is older than the rule admits
+	tooOld bool          // it is older than the rule allows
 }
 
-// minBehind is how much older than the others a reading is that is worth a sentence.
+// minBehind is how much older than the newest input an input must be to get a sentence.
 const minBehind = 5 * time.Minute
 
-// maxAge is how much older than the newest reading another one may be; 0 is any age.
+// maxAge returns how much older than the newest reading the others may be; 0: any age.
 func (r *Rule) maxAge() Duration {
 	switch {
 	case r.Deviation != nil:
@@ -47,7 +47,7 @@ func (r *Rule) maxAge() Duration {
 	return 0
 }
 
-// Timer is a delay that runs. One that has too few readings yet has no Due.
+// Timer is a timer that runs. An on-delay that still lacks readings has no Due.
 type Timer struct {
 	Name    string     `json:"name"` // on_delay, off_delay, no_data, shelf, realarm, schedule
 	Level   Level      `json:"level,omitempty"`
@@ -56,7 +56,7 @@ type Timer struct {
 	Samples int        `json:"samples,omitempty"` // in a row, of the on-delay
 }
 
-// Explain says why the alarm is in its state at now.
+// Explain explains why the alarm is in its state at now.
 func Explain(r *Rule, s State, now time.Time) Explanation {
 	j := &journal{r: r, s: s}
 	e := Explanation{
@@ -66,7 +66,8 @@ func Explain(r *Rule, s State, now time.Time) Explanation {
 		Process:     s.ProcessCode(),
 		Occurrence:  s.Occurrence,
 		Severity:    r.Severity,
-		Inputs:      []Input{}, Timers: j.timers(), Why: []string{},
+		Inputs:      []Input{},
+		Timers:      j.timers(),
 	}
 	if s.Active || s.Latched || s.Unacked {
 		e.Level, e.Severity = s.Level, s.Severity
@@ -153,7 +154,7 @@ func (j *journal) why(e *Explanation) []string {
 		say("Occurrence %d ended at %s and is latched: it stays until it is reset.", s.Occurrence,
 			when(s.ClearedAt))
 	case s.Unacked:
-		say("Occurrence %d ended at %s and nobody has acknowledged it.", s.Occurrence,
+		say("Occurrence %d ended at %s and is not acknowledged.", s.Occurrence,
 			when(s.ClearedAt))
 	case s.Occurrence > 0:
 		say("Occurrence %d ended at %s.", s.Occurrence, when(s.ClearedAt))
@@ -161,7 +162,7 @@ func (j *journal) why(e *Explanation) []string {
 		say("There has been no occurrence since the alarm was made.")
 	}
 	if s.Unacked && s.Active {
-		say("Nobody has acknowledged it.")
+		say("It is not acknowledged.")
 	} else if s.Active {
 		say("It was acknowledged at %s.", when(s.AckedAt))
 	}
@@ -188,17 +189,21 @@ func (j *journal) why(e *Explanation) []string {
 		case in.At == nil:
 			say("No reading of sensor %d is stored.", in.SensorID)
 		case in.tooOld:
-			say("The newest reading of sensor %d, of %s, is stale: it is %s older than the newest of the rule's sensors, and max_age_ms admits %s. "+
-				"Until it sends again the alarm stays as it is.",
+			say("The newest reading of sensor %d, of %s, is stale: it is %s older than the newest "+
+				"of the rule's sensors, and max_age_ms admits %s. Until it sends again the alarm "+
+				"stays as it is.",
 				in.SensorID, when(*in.At), formatDuration(in.behind.Round(time.Second)),
 				formatDuration(time.Duration(r.maxAge())))
 		case !in.Compared && r.Kind != BadQuality && r.Kind != NoData:
-			say("The newest reading of sensor %d, of %s, is not compared, since its quality is not good enough; what it leaves unknown changes nothing.", in.SensorID, when(*in.At))
+			say("The newest reading of sensor %d, of %s, is not compared, since its quality is "+
+				"not good enough; what it leaves unknown changes nothing.",
+				in.SensorID, when(*in.At))
 		case in.Value != nil:
 			say("The newest reading of sensor %d, of %s, is %s.", in.SensorID, when(*in.At),
 				FormatNumber(*in.Value))
 			if in.behind > minBehind {
-				say("It is %s older than the newest of the rule's sensors, and used all the same, since the rule has no max_age_ms that excludes it.",
+				say("It is %s older than the newest of the rule's sensors, and used all the same, "+
+					"since the rule has no max_age_ms that excludes it.",
 					formatDuration(in.behind.Round(time.Second)))
 			}
 		}

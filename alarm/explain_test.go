@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestExplain_TellsOfStaleInputs(t *testing.T) {
+func TestExplain_NamesStaleInputs(t *testing.T) {
 	expression := func(age Duration) Rule {
 		return Rule{
 			Kind: Expressed,
@@ -20,9 +20,11 @@ func TestExplain_TellsOfStaleInputs(t *testing.T) {
 	deviation := func(age Duration) Rule {
 		return Rule{Kind: Deviates, Deviation: &Deviation{SensorID: 8, Limit: 1, MaxAge: age}}
 	}
-	const excluded = "The newest reading of sensor 8, of 2026-03-02T00:00:00Z, is stale: it is 1h older than the newest of the rule's sensors, " +
+	const excluded = "The newest reading of sensor 8, of 2026-03-02T00:00:00Z, is stale: it is " +
+		"1h older than the newest of the rule's sensors, " +
 		"and max_age_ms admits 10m. Until it sends again the alarm stays as it is."
-	const used = "It is 1h older than the newest of the rule's sensors, and used all the same, since the rule has no max_age_ms that excludes it."
+	const used = "It is 1h older than the newest of the rule's sensors, and used all the same, " +
+		"since the rule has no max_age_ms that excludes it."
 	for name, c := range map[string]struct {
 		rule     Rule
 		want     string

@@ -14,16 +14,18 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// The library is expr rather than CEL: numbers mix as people write them (a * 2 > 80), and it brings
-// no dependencies. The bounds of an expression. There is nothing in it that repeats or allocates,
-// so its nodes are its cost.
+// The bounds of an expression. Nothing in it loops or allocates, so its cost is its number of
+// nodes.
+//
+// The library is expr and not CEL, because expr mixes numbers as people write them (a * 2 > 80) and
+// has no dependencies.
 const (
 	maxExpressionLength = 1000
 	maxExpressionNodes  = 200
 )
 
-// What may stand in an expression: names, numbers, true and false, a ? b : c, and these. No text,
-// list, loop, member, time, chance or call of anything else is in the language.
+// The language of expressions: names, numbers, true and false, a ? b : c, and these operators and
+// functions. Strings, lists, loops, members, times, random numbers and other calls are refused.
 var (
 	unaryOperators  = []string{"-", "+", "!", "not"}
 	binaryOperators = []string{
@@ -34,7 +36,7 @@ var (
 
 var errDivision = errors.New("division by zero")
 
-// names of the inputs, sorted.
+// names returns the names of the inputs, sorted.
 func (e *Expression) names() []string { return slices.Sorted(maps.Keys(e.Inputs)) }
 
 func (e *Expression) validate(fs *faults) {
@@ -42,24 +44,24 @@ func (e *Expression) validate(fs *faults) {
 	fs.add(len(e.Inputs) == 0, "expression.inputs", "must name at least one sensor")
 	fs.add(len(e.Inputs) > maxInputs, "expression.inputs",
 		fmt.Sprintf("must name at most %d sensors", maxInputs))
-	sound := true
+	namesAreValid := true
 	for _, name := range e.names() {
 		field := "expression.inputs." + cut(strings.ToValidUTF8(name, "?"), 60)
 		if !isName(name) || slices.Contains(functions, name) {
 			fs.add(true, field,
 				"must be a name of letters, digits and _, at most 50, that is no function")
-			sound = false
+			namesAreValid = false
 		}
 		fs.add(e.Inputs[name] <= 0, field, "must be the id of a sensor")
 	}
-	if sound {
+	if namesAreValid {
 		if _, err := e.compile(); err != nil {
 			fs.add(true, "expression.text", cut(strings.ToValidUTF8(err.Error(), "?"), 300))
 		}
 	}
 }
 
-// compile refuses what is outside of the language before the library sees it.
+// compile compiles the expression. It refuses what is not in the language before the library does.
 func (e *Expression) compile() (*vm.Program, error) {
 	if n := utf8.RuneCountInString(e.Text); n > maxExpressionLength {
 		return nil, fmt.Errorf("must have at most %d characters", maxExpressionLength)
@@ -79,7 +81,8 @@ func (e *Expression) compile() (*vm.Program, error) {
 		}
 		env[name] = 0.0
 	}
-	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(), expr.MaxNodes(2*maxExpressionNodes),
+	p, err := expr.Compile(e.Text, expr.Env(env), expr.AsBool(),
+		expr.MaxNodes(2*maxExpressionNodes),
 		expr.Patch(floats{}),
 		expr.Function("__div", divide, new(func(float64, float64) float64)))
 	if err != nil {
@@ -123,7 +126,8 @@ func (c *checker) check(n ast.Node) error {
 		return errors.Join(c.check(n.Cond), c.check(n.Exp1), c.check(n.Exp2))
 	case *ast.BuiltinNode:
 		if !slices.Contains(functions, n.Name) {
-			return fmt.Errorf("function %.60q is not allowed: use abs, min, max, round, floor or ceil", n.Name)
+			return fmt.Errorf(
+				"function %.60q is not allowed: use abs, min, max, round, floor or ceil", n.Name)
 		}
 		for _, a := range n.Arguments {
 			if err := c.check(a); err != nil {
@@ -132,11 +136,11 @@ func (c *checker) check(n ast.Node) error {
 		}
 		return nil
 	}
-	return errors.New("must be made of names, numbers, arithmetic, comparisons, and, or, not and a ? b : c")
+	return errors.New("must be made of names, numbers, arithmetic, comparisons, and, or, not and " +
+		"a ? b : c")
 }
 
-// floats makes every number a float and every division one that fails by zero, so that no result is
-// quietly NaN.
+// floats makes every number a float and every division by zero an error, so that no result is NaN.
 type floats struct{}
 
 func (floats) Visit(n *ast.Node) {
@@ -167,9 +171,9 @@ func firstLine(err error) error {
 	return errors.New(s)
 }
 
-// run says whether the expression is true of the newest readings; ok is false when one is missing,
-// too old or not to be compared.
-func (r *Rule) run(s *State) (is, ok bool, err error) {
+// run evaluates the expression on the newest readings. ok is false when one of them is missing, too
+// old or must not be compared.
+func (r *Rule) run(s *State) (isTrue, ok bool, err error) {
 	program := r.program
 	if program == nil {
 		if program, err = r.Expression.compile(); err != nil {
@@ -194,6 +198,6 @@ func (r *Rule) run(s *State) (is, ok bool, err error) {
 	if err != nil {
 		return false, false, fmt.Errorf("expression: %w", firstLine(err))
 	}
-	is, ok = v.(bool)
-	return is, ok, nil
+	isTrue, ok = v.(bool)
+	return isTrue, ok, nil
 }

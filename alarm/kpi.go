@@ -7,37 +7,41 @@ import (
 	"time"
 )
 
-// slotLength is what alarms are counted by.
+// slotLength is the time for which alarms are counted together.
 const slotLength = 10 * time.Minute
 
-// Target is what is asked of an alarm system for one operator.
+// Target is the targets of an alarm system for one operator.
 type Target struct {
-	AveragePer10Min float64 `json:"average_per_10_min"` // at most
-	PeakPer10Min    int     `json:"peak_per_10_min"`    // at most; a flood begins above it
+	AveragePer10Min float64 `json:"average_per_10_min"` // maximum
+	PeakPer10Min    int     `json:"peak_per_10_min"`    // maximum; a flood begins above it
 	FloodEndsBelow  int     `json:"flood_ends_below"`   // in a slotLength
-	FloodShare      float64 `json:"flood_share"`        // of the time, at most
-	ChatterCount    int     `json:"chatter_count"`      // raised so often …
-	ChatterMs       int64   `json:"chatter_ms"`         // … within this is chattering
+	FloodShare      float64 `json:"flood_share"`        // maximum, of the time
+	ChatterCount    int     `json:"chatter_count"`      // so many raises …
+	ChatterMs       int64   `json:"chatter_ms"`         // … within this time are chattering
 	StaleMs         int64   `json:"stale_ms"`           // standing longer is stale
-	StaleAlarms     int     `json:"stale_alarms"`       // at most
-	TopTenShare     float64 `json:"top_ten_share"`      // of all, at most, by the ten most frequent
+	StaleAlarms     int     `json:"stale_alarms"`       // maximum
+	// maximum, of all alarms, by the ten most frequent
+	TopTenShare float64 `json:"top_ten_share"`
 }
 
-// EEMUA191 are limits for steady operation. Those of the average (one in ten minutes is what an
-// operator can manage) and of the peak (ten in ten minutes) are EEMUA publication 191's. Those of
-// floods, which begin above ten and end below five in ten minutes and take less than about 1 % of
-// the time, of stale alarms (24 hours, fewer than five), of chattering (three in a minute, none)
-// and of the ten most frequent (1 to 5 % of all) are what ANSI/ISA-18.2 and IEC 62682, which were
-// built upon it, give as targets.
+// EEMUA191 is the targets for steady operation. The average (one alarm in ten minutes) and the peak
+// (ten in ten minutes) are those of EEMUA publication 191. The others are those of ANSI/ISA-18.2
+// and IEC 62682, which build on it: floods begin above ten and end below five in ten minutes and
+// take less than about 1 % of the time; fewer than five alarms are stale after 24 hours; no alarm
+// chatters, which is three raises in a minute; the ten most frequent alarms are 1 to 5 % of all.
 var EEMUA191 = Target{
-	AveragePer10Min: 1, PeakPer10Min: 10, FloodEndsBelow: 5, FloodShare: 0.01, ChatterCount: 3,
-	ChatterMs:   time.Minute.Milliseconds(),
-	StaleMs:     (24 * time.Hour).Milliseconds(),
-	StaleAlarms: 5,
-	TopTenShare: 0.05,
+	AveragePer10Min: 1,
+	PeakPer10Min:    10,
+	FloodEndsBelow:  5,
+	FloodShare:      0.01,
+	ChatterCount:    3,
+	ChatterMs:       time.Minute.Milliseconds(),
+	StaleMs:         (24 * time.Hour).Milliseconds(),
+	StaleAlarms:     5,
+	TopTenShare:     0.05,
 }
 
-// KPI measures an alarm system from its events, in order of time. It keeps a number for each ten
+// KPI measures an alarm system by its events, in order of time. It holds a count for each ten
 // minutes and a few for each alarm that has events.
 type KPI struct {
 	from, to   time.Time
@@ -51,17 +55,16 @@ type KPI struct {
 
 type alarmCount struct {
 	raised  int
-	recent  []time.Time // at most ChatterCount
+	recent  []time.Time // the last ChatterCount raises
 	chatter int         // raises that were part of chattering
-	since   time.Time   // active since; zero: is not
-	unacked time.Time   // announced and not acknowledged since; zero: is not
+	since   time.Time   // active since; zero: not active
+	unacked time.Time   // announced and unacknowledged since; zero: it is not
 }
 
-// NewKPI measures from (inclusive) to (exclusive), which is at most 366 days later, against a
-// target.
+// NewKPI returns a KPI of [from, to), at most 366 days, against a target.
 func NewKPI(from, to time.Time, target Target) *KPI {
-	if most := from.Add(366 * 24 * time.Hour); to.After(most) {
-		to = most
+	if end := from.Add(366 * 24 * time.Hour); to.After(end) {
+		to = end
 	}
 	n := 0
 	if to.After(from) {
@@ -86,14 +89,14 @@ func (k *KPI) alarm(id int64) *alarmCount {
 	return a
 }
 
-// Standing tells, before the first Add, of an alarm that was active at from, since when, and since
-// when unacknowledged (zero: it is not).
+// Standing adds an alarm that was active at from: since when, and since when unacknowledged (zero:
+// it is acknowledged). It is to be called before the first Add.
 func (k *KPI) Standing(id int64, since, unacked time.Time) {
 	a := k.alarm(id)
 	a.since, a.unacked = since, unacked
 }
 
-// Add counts an event of an alarm. Those outside of from…to are not counted.
+// Add counts an event of an alarm, unless it is outside of [from, to).
 func (k *KPI) Add(id int64, e Event) {
 	if e.At.Before(k.from) || !e.At.Before(k.to) {
 		return
@@ -105,7 +108,7 @@ func (k *KPI) Add(id int64, e Event) {
 			a.since = e.At
 		}
 		if e.Quiet {
-			return // nobody was told
+			return // it was not announced
 		}
 		a.unacked = e.At
 		a.raised++
@@ -129,11 +132,11 @@ func (k *KPI) Add(id int64, e Event) {
 	}
 }
 
-// KPIResult is what was measured.
+// KPIResult is the figures of a KPI.
 type KPIResult struct {
 	From, To time.Time
 	Target   Target
-	// announced: raised, escalated or raised again while neither shelved nor suppressed
+	// announced: raised, escalated or re-alarmed while neither shelved nor suppressed
 	Alarms           int
 	Per10Min         []int   // of each ten minutes
 	Average          float64 // per ten minutes
@@ -149,36 +152,37 @@ type KPIResult struct {
 	BySeverity       map[Severity]int
 	Acknowledged     int
 	MeanTimeToAck    time.Duration // 0 when nothing was acknowledged
-	Missed           []string      // which of the target's members were not met, by their names
+	Missed           []string      // names of the targets that were not met
 }
 
-// Flood is a time in which more came than an operator can follow.
+// Flood is a time with more alarms than an operator can follow.
 type Flood struct {
 	From, To time.Time
 	Alarms   int
 }
 
-// Count is how often one alarm did something.
+// Count is a count of one alarm.
 type Count struct {
 	AlarmID int64
 	Count   int
 }
 
-// Standing is one alarm that is active.
+// Standing is an active alarm.
 type Standing struct {
 	AlarmID int64
 	Since   time.Time
 }
 
-// Result of what has been added.
+// Result returns the figures of the events that were added.
 func (k *KPI) Result() KPIResult {
 	out := KPIResult{
-		From:       k.from,
-		To:         k.to,
-		Target:     k.target,
-		Per10Min:   slices.Clone(k.slots),
-		BySeverity: maps.Clone(k.bySeverity),
-		Floods:     []Flood{}, Acknowledged: k.acks,
+		From:         k.from,
+		To:           k.to,
+		Target:       k.target,
+		Per10Min:     slices.Clone(k.slots),
+		BySeverity:   maps.Clone(k.bySeverity),
+		Floods:       []Flood{},
+		Acknowledged: k.acks,
 	}
 	for _, n := range k.slots {
 		out.Alarms += n
@@ -207,14 +211,14 @@ func (k *KPI) Result() KPIResult {
 				cmp.Compare(a.AlarmID, b.AlarmID))
 		})
 	out.TopTen, out.Chattering = topTen(raised), topTen(chatter)
-	out.ChatteringAlarms, out.StaleAlarms, out.Stale = len(chatter), len(stale), stale[:min(10,
-		len(stale))]
-	ten := 0
+	out.ChatteringAlarms, out.StaleAlarms = len(chatter), len(stale)
+	out.Stale = stale[:min(10, len(stale))]
+	topTotal := 0
 	for _, c := range out.TopTen {
-		ten += c.Count
+		topTotal += c.Count
 	}
 	if out.Alarms > 0 {
-		out.TopTenShare = float64(ten) / float64(out.Alarms)
+		out.TopTenShare = float64(topTotal) / float64(out.Alarms)
 	}
 	if k.acks > 0 {
 		out.MeanTimeToAck = k.ackTime / time.Duration(k.acks)
@@ -223,18 +227,19 @@ func (k *KPI) Result() KPIResult {
 	return out
 }
 
-// top ten by count.
+// topTen returns the ten with the highest counts.
 func topTen(cs []Count) []Count {
 	slices.SortFunc(cs,
 		func(a, b Count) int { return cmp.Or(b.Count-a.Count, cmp.Compare(a.AlarmID, b.AlarmID)) })
 	return cs[:min(10, len(cs))]
 }
 
-// floods begin with ten minutes above the peak and end with ten minutes below FloodEndsBelow.
+// floods returns the floods and their share of the time. A flood begins with ten minutes above the
+// peak and ends with ten minutes below FloodEndsBelow.
 func (k *KPI) floods() (floods []Flood, share float64) {
 	floods = []Flood{}
 	in := false
-	var long time.Duration
+	var total time.Duration
 	for i, n := range k.slots {
 		from := k.from.Add(time.Duration(i) * slotLength)
 		to := from.Add(slotLength)
@@ -251,10 +256,10 @@ func (k *KPI) floods() (floods []Flood, share float64) {
 		if in {
 			f := &floods[len(floods)-1]
 			f.To, f.Alarms = to, f.Alarms+n
-			long += to.Sub(from)
+			total += to.Sub(from)
 		}
 	}
-	return floods, float64(long) / float64(k.to.Sub(k.from))
+	return floods, float64(total) / float64(k.to.Sub(k.from))
 }
 
 func (r *KPIResult) missed() []string {

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxMessageLength is how many characters a message has at most.
+// maxMessageLength is the maximum of characters of a message.
 const maxMessageLength = 1000
 
-// Render fills in the rule's template: {name} {sensor} {gateway} {value} {unit} {limit} {level}
-// {severity} {time} {label.NAME}. Nothing else in it means anything, and what is filled in is never
-// read as a template. At most maxMessageLength characters.
+// Render fills in the rule's message template: {name} {sensor} {gateway} {value} {unit} {limit}
+// {level} {severity} {time} {label.NAME}. Nothing else in it is special, and filled-in text is not
+// read as a template. The result has at most maxMessageLength characters.
 func (r *Rule) Render(l Level, v *float64, at time.Time) string {
 	t := r.Message
 	if t == "" {
@@ -76,7 +76,7 @@ func (r *Rule) placeholder(name string, l Level, v *float64, at time.Time) (stri
 	return r.Labels[key], ok && isName(key)
 }
 
-// limitText is the limit in words.
+// limitText returns the limit as text.
 func (r *Rule) limitText(l Level) string {
 	switch {
 	case r.limit(l) != nil:
@@ -93,7 +93,8 @@ func (r *Rule) limitText(l Level) string {
 	return ""
 }
 
-// unknownPlaceholder returns the first {…} of a template that Render would not fill in.
+// unknownPlaceholder returns the first {…} of a template that Render does not know; ok when there
+// is none.
 func unknownPlaceholder(t string) (name string, ok bool) {
 	for {
 		_, rest, found := strings.Cut(t, "{")
@@ -108,7 +109,7 @@ func unknownPlaceholder(t string) (name string, ok bool) {
 	}
 }
 
-// cut shortens s to n characters.
+// cut shortens s to at most n characters.
 func cut(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s

@@ -14,7 +14,7 @@ type plant struct {
 	band         float64
 	latching     bool
 	realarm      int
-	letter       byte // A…F
+	code         byte // A…F
 	shown        string
 	occurrence   int
 	acked, shelf int // shelf: until when, 0 is not shelved
@@ -32,8 +32,7 @@ type relay struct {
 	left        int // of its end while closed; -1 is none
 }
 
-// panel is ISA-18.2: what becomes of a letter. trouble: new, over, over and latching, acknowledge,
-// reset.
+// panel is the life cycle of ISA-18.2: the next state for a state and an input.
 var panel = map[string]byte{
 	"A new": 'B', "B new": 'B', "C new": 'B', "D new": 'B', "E new": 'B', "F new": 'B',
 	"B worse": 'B', "C worse": 'B', "B over": 'D', "C over": 'A', "B latch": 'E', "C latch": 'F',
@@ -42,15 +41,15 @@ var panel = map[string]byte{
 }
 
 func (p *plant) press(key string) bool {
-	next, ok := panel[string(p.letter)+" "+key]
+	next, ok := panel[string(p.code)+" "+key]
 	if ok {
-		p.letter = next
+		p.code = next
 	}
 	return ok
 }
 
 func (p *plant) say(kind string, t int) {
-	after := p.letter
+	after := p.code
 	if p.shelf > 0 {
 		after = 'G'
 	}
@@ -70,7 +69,7 @@ func (p *plant) clocks(t int) {
 		p.shelf, p.oneShot = 0, false
 		p.say("unshelved", t)
 	}
-	if p.realarm > 0 && p.letter == 'C' && t >= p.acked+p.realarm {
+	if p.realarm > 0 && p.code == 'C' && t >= p.acked+p.realarm {
 		p.press("again")
 		p.say("reraised", t)
 	}
@@ -128,7 +127,7 @@ func (p *plant) close(t int) {
 		same = same || r.closed && r.high == last.high && r.name == p.shown
 	}
 	p.shown = last.name
-	if same && !other && (p.letter == 'B' || p.letter == 'C') && last.outer && p.was(last) {
+	if same && !other && (p.code == 'B' || p.code == 'C') && last.outer && p.was(last) {
 		p.press("worse")
 		p.say("escalated", t)
 		return
@@ -186,7 +185,7 @@ func newPlant(r *Rule) *plant {
 		off:      seconds(r.OffDelay),
 		min:      max(r.MinSamples, 1),
 		latching: r.Latching,
-		realarm:  seconds(r.RealarmAfter), letter: 'A', newest: -1,
+		realarm:  seconds(r.RealarmAfter), code: 'A', newest: -1,
 	}
 	if r.Deadband != nil {
 		p.band = r.Deadband.Value

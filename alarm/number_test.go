@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestFormatNumber_AsPeopleWrite(t *testing.T) {
+func TestFormatNumber(t *testing.T) {
 	tenth, fifth, third := 0.1, 0.2, 1.0/3
 	for want, v := range map[string]float64{
 		"12345678.9": 12345678.9, "1000000": 1e6, "123456.7": 123456.7, "0.00001": 0.00001,
@@ -51,7 +51,8 @@ func FuzzFormatNumber(f *testing.F) {
 
 func TestMessage_WritesNumbersAsPeopleDo(t *testing.T) {
 	r := with(high(1e6), func(r *Rule) {
-		r.Name, r.Unit, r.Message = "energy", "kWh", "{name}: {level} at {value} {unit}, limit {limit}"
+		r.Name, r.Unit, r.Message = "energy", "kWh", "{name}: {level} at {value} {unit}, limit "+
+			"{limit}"
 	})
 	v := 12345678.9
 	if got := r.Render(High, &v, epoch); got != "energy: high at 12345678.9 kWh, limit 1000000" {

@@ -131,8 +131,8 @@ func line(e Event) string {
 		e.Level, e.After)
 }
 
-// The log is what the model of relays and panel says, whatever is read and whatever operators do.
-func TestStepIsTheModel(t *testing.T) {
+// For any readings and commands, the events are those of the model of relays and panel.
+func TestStep_EqualsTheModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
 		acts := drawActs(t, all...)
@@ -184,7 +184,7 @@ func TestStepIsTheModel(t *testing.T) {
 				p.shelf, p.oneShot = a.T+20, false
 				p.say("shelved", a.T)
 			case "oneshot":
-				if p.letter == 'B' || p.letter == 'C' {
+				if p.code == 'B' || p.code == 'C' {
 					p.shelf, p.oneShot = a.T+30, true
 					p.say("shelved", a.T)
 				}
@@ -200,16 +200,17 @@ func TestStepIsTheModel(t *testing.T) {
 					w = p.log[i]
 				}
 				if g != w {
-					t.Fatalf("event %d: got %q want %q\nrule %+v limits %+v\nacts %v\ngot  %q\nwant %q", i, g, w, *r, *r.Limits, acts, got, p.log)
+					t.Fatalf("event %d: got %q want %q\nrule %+v limits %+v\nacts %v\ngot  "+
+						"%q\nwant %q", i, g, w, *r, *r.Limits, acts, got, p.log)
 				}
 			}
 		}
 	})
 }
 
-// Clock ticks anywhere between, restarts anywhere (the state through JSON, its newest reading from
-// elsewhere), and everything given twice leave the log as it is.
-func TestStepIsTheSameHoweverItIsSplit(t *testing.T) {
+// Ticks at any time, restarts at any time (the state encoded as JSON, its newest reading added), and
+// repeated readings do not change the events.
+func TestStep_IsIndependentOfTicksAndRestarts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
 		acts := drawActs(t, "read", "read", "read", "bad")
@@ -274,7 +275,7 @@ func lines(es []Event) []string {
 // The events alone give where the alarm is; states join; versions have no gap; shelved is quiet;
 // latched goes by reset or a new occurrence only; an acknowledgement is of the newest occurrence;
 // silence and bad readings clear nothing that was not leaving.
-func TestEventsTellTheState(t *testing.T) {
+func TestEvents_DetermineTheState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
 		s := New(r, epoch)
@@ -335,7 +336,7 @@ func TestEventsTellTheState(t *testing.T) {
 
 // A constant breach longer than its on-delay raises once; noise within the deadband then says
 // nothing.
-func TestConstantBreachRaisesOnce(t *testing.T) {
+func TestStep_ConstantBreachRaisesOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := high(50)
 		r.OnDelay = Duration(rapid.IntRange(0, 600).Draw(t, "on")) * Duration(time.Second)
@@ -367,7 +368,7 @@ func TestConstantBreachRaisesOnce(t *testing.T) {
 }
 
 // A simulation tells what live told of the same readings, with the clock ticking live.
-func TestSimulateIsLive(t *testing.T) {
+func TestSimulate_EqualsLiveEvaluation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
 		acts := drawActs(t, "read", "read", "bad")
@@ -413,22 +414,22 @@ func TestSimulateIsLive(t *testing.T) {
 	})
 }
 
-// However readings are batched on their way, and whatever their clock says, live tells what a
-// simulation tells of them, while the clock ticks live between batches. No batch takes longer than
-// the sensor's readings are known to take.
-func TestBatchesTellWhatSimulationTells(t *testing.T) {
-	const longest = 20 // seconds of a batch
+// For any batches and sensor clocks, live evaluation, with the clock ticking between batches, makes
+// the events of the simulation. No batch takes longer than the sensor's readings are known to take.
+func TestBatches_EqualTheSimulation(t *testing.T) {
+	const maxBatch = 20 // seconds of a batch
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)
 		acts := drawActs(t, "read", "read", "read", "bad")
 		acts = acts[:len(acts)-1]
-		slow := time.Duration(rapid.SampledFrom([]int{0, 0, 2, 120, 1e8}).Draw(t, "slow")) * time.Second
+		slow := time.Duration(rapid.SampledFrom([]int{0, 0, 2, 120, 1e8}).Draw(t,
+			"slow")) * time.Second
 		var live, simulated []Event
 		var series []Sample
 		s := New(r, epoch)
 		now := epoch.Add(slow)
 		sweep := func(to time.Time) {
-			s.Last.Spread = 2*longest*time.Second + time.Second // as the store has it
+			s.Last.Spread = 2*maxBatch*time.Second + time.Second // as the store has it
 			for ticks := rapid.IntRange(0, 3).Draw(t, "ticks"); ticks >= 0 &&
 				to.After(now); ticks-- {
 				if now = now.Add(to.Sub(now) / time.Duration(ticks+1)); !now.Before(to) {
@@ -447,7 +448,7 @@ func TestBatchesTellWhatSimulationTells(t *testing.T) {
 		for i := 0; i < len(acts); {
 			n := 1
 			for end := i + rapid.IntRange(1, 10).Draw(t, "batch"); i+n < min(end, len(acts)) &&
-				acts[i+n].T-acts[i].T <= longest; n++ {
+				acts[i+n].T-acts[i].T <= maxBatch; n++ {
 			}
 			received := second(acts[i+n-1].T).Add(slow)
 			sweep(received)

@@ -1,5 +1,6 @@
-// Package alarm decides when readings mean trouble: rules, and the life cycle of ISA-18.2, as pure
-// functions of a rule, a state and a time. It has no clock, does no I/O and keeps nothing.
+// Package alarm evaluates alarm rules and the life cycle of ISA-18.2, as pure functions of a rule,
+// a state and a time. It has no clock, does no I/O and stores nothing. store calls it to evaluate
+// readings, timers and commands; server calls it for rules.
 package alarm
 
 import (
@@ -9,10 +10,10 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// Kind is what a rule watches for.
+// Kind is the kind of condition of a rule.
 type Kind string
 
-// The kinds of rules; each but BadQuality has a part of Rule that belongs to it.
+// The kinds; each but BadQuality requires the member of Rule that is named.
 const (
 	Threshold    Kind = "threshold"     // Limits
 	OutsideRange Kind = "outside_range" // Range
@@ -24,18 +25,17 @@ const (
 	Expressed    Kind = "expression" // Expression
 )
 
-// Rule is the definition of one alarm. What has a JSON name is the definition as it is kept; the
-// rest is what its owner knows besides, and fills in before Compile. A compiled Rule is not changed
-// any more and may be used by many goroutines.
+// Rule is the rule of one alarm. The members with a JSON name are stored; its owner fills in the
+// others before Compile. A compiled Rule does not change and is safe for concurrent use.
 type Rule struct {
 	ID       int64 `json:"-"`
-	Version  int64 `json:"-"` // of the definition
+	Version  int64 `json:"-"` // of the rule
 	SensorID int64 `json:"-"` // whose readings are compared
 
 	Sensor  string  `json:"-"` // name of the sensor, for messages
 	Gateway string  `json:"-"` // name of its gateway, for messages
 	Unit    string  `json:"-"` // of the sensor's values, for messages
-	Span    float64 `json:"-"` // max_value - min_value of the sensor; 0: not known
+	Span    float64 `json:"-"` // max_value - min_value of the sensor; 0: unknown
 
 	Name      string     `json:"name"`
 	Kind      Kind       `json:"kind"`
@@ -44,26 +44,26 @@ type Rule struct {
 	Range     *Range     `json:"range,omitempty"`
 	Rate      *Rate      `json:"rate,omitempty"`
 	Deviation *Deviation `json:"deviation,omitempty"`
-	// NoData: silence this long is the alarm
+	// NoData: how long a silence raises the alarm
 	NoDataAfter Duration    `json:"no_data_after_ms,omitempty"`
 	Expression  *Expression `json:"expression,omitempty"`
 
 	Deadband *Deadband `json:"deadband,omitempty"`
-	// trouble lasts this long before it is an alarm
+	// how long a breach must last before the alarm is raised
 	OnDelay Duration `json:"on_delay_ms,omitempty"`
-	// and its end this long before the alarm clears
+	// how long the limit must be left before the alarm clears
 	OffDelay Duration `json:"off_delay_ms,omitempty"`
-	// and is seen in so many readings in a row; 0 is 1
+	// how many readings in a row must be in breach; 0 means 1
 	MinSamples int `json:"min_samples,omitempty"`
-	// readings of uncertain quality are not compared
+	// whether readings of uncertain quality are not compared
 	IgnoreUncertain bool `json:"ignore_uncertain,omitempty"`
-	// stays after the trouble has ended until it is reset
+	// whether the alarm stays after its breach until it is reset
 	Latching bool `json:"latching,omitempty"`
-	// acknowledged and still there so long: unacknowledged again; 0: never
+	// how long after its acknowledgement an active alarm becomes unacknowledged again; 0: never
 	RealarmAfter Duration `json:"realarm_after_ms,omitempty"`
-	// outside of it the alarm is suppressed
+	// the alarm is suppressed while it is not in force
 	Schedule *Schedule `json:"schedule,omitempty"`
-	// alarms that are the cause: while one of them stands, this is suppressed
+	// ids of alarms; while one of them stands, this alarm is suppressed
 	SuppressedBy []int64 `json:"suppressed_by,omitempty"`
 
 	Labels            map[string]string `json:"labels,omitempty"`
@@ -97,8 +97,8 @@ func (r *Rule) DropOtherKinds() {
 	}
 }
 
-// Limits of a Threshold rule: one alarm, whose level is the outermost limit that the value is
-// beyond.
+// Limits are those of a Threshold rule: one alarm, whose level is the outermost limit that the
+// value is beyond.
 type Limits struct {
 	HighHigh *Limit `json:"high_high,omitempty"`
 	High     *Limit `json:"high,omitempty"`
@@ -112,13 +112,13 @@ type Limit struct {
 	Severity Severity `json:"severity,omitempty"` // empty: the rule's
 }
 
-// Range is low…high, both ends inside.
+// Range is the range from low to high, both included.
 type Range struct {
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
 }
 
-// Direction is which way a change or a deviation counts; empty is either.
+// Direction is the direction in which a change or deviation counts.
 type Direction string
 
 // The directions.
@@ -144,25 +144,25 @@ type Deviation struct {
 	SensorID  int64     `json:"sensor_id,omitempty"`
 	Limit     float64   `json:"limit"`
 	Direction Direction `json:"direction,omitempty"`
-	// the other value may be this much older than the newest; 0: any
+	// how much older than the newest value the other may be; 0: any age
 	MaxAge Duration `json:"max_age_ms,omitempty"`
 }
 
-// Expression is breached when Text is true. Inputs gives the sensor behind each name in it.
+// Expression is breached when Text is true. Inputs names the sensor of each name in it.
 type Expression struct {
 	Text   string           `json:"text"`
 	Inputs map[string]int64 `json:"inputs"`
-	// no input may be this much older than the newest; 0: any
+	// how much older than the newest input the others may be; 0: any age
 	MaxAge Duration `json:"max_age_ms,omitempty"`
 }
 
-// Deadband is how far inside a limit a value must be before that limit counts as left.
+// Deadband is how far a value must return beyond a limit before the limit counts as left.
 type Deadband struct {
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit,omitempty"` // absolute (or empty), percent of the sensor's span
 }
 
-// Duration is whole milliseconds in JSON.
+// Duration is a number of whole milliseconds in JSON.
 type Duration time.Duration
 
 // MarshalJSON writes milliseconds.
@@ -176,12 +176,12 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &ms); err != nil {
 		return err
 	}
-	const most = int64(1<<63-1) / int64(time.Millisecond)
-	*d = Duration(min(max(ms, -most), most) * int64(time.Millisecond))
+	const maxMs = int64(1<<63-1) / int64(time.Millisecond)
+	*d = Duration(min(max(ms, -maxMs), maxMs) * int64(time.Millisecond))
 	return nil
 }
 
-// Sensors are those whose readings the rule needs, each once, its own first.
+// Sensors returns the sensors whose readings the rule needs, each once, its own first.
 func (r *Rule) Sensors() []int64 {
 	out := []int64{r.SensorID}
 	add := func(id int64) {
@@ -203,7 +203,7 @@ func (r *Rule) Sensors() []int64 {
 	return out
 }
 
-// severity at a level.
+// severity returns the severity at a level.
 func (r *Rule) severity(l Level) Severity {
 	if lim := r.limit(l); lim != nil && lim.Severity != "" {
 		return lim.Severity
@@ -211,7 +211,7 @@ func (r *Rule) severity(l Level) Severity {
 	return r.Severity
 }
 
-// limit that belongs to a level; nil when there is none.
+// limit returns the limit of a level; nil when there is none.
 func (r *Rule) limit(l Level) *Limit {
 	if r.Limits == nil {
 		return nil

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"time"
-	_ "time/tzdata" // a server without zone files follows the same schedules
+	_ "time/tzdata" // for servers without zone files
 )
 
-// Schedule is when an alarm is in force: on Days (mon…sun, empty: every day) from From to To
-// (15:04, local time of Zone). To not after From ends on the next day; both equal is the whole day.
+// Schedule says when an alarm is in force: on Days (mon…sun, empty: every day) from From to To
+// (15:04, local time of Zone). A To that is not after From is on the next day; From and To that are
+// equal mean the whole day.
 type Schedule struct {
 	Zone string   `json:"zone"` // IANA name
 	Days []string `json:"days,omitempty"`
@@ -32,7 +33,7 @@ func (s *Schedule) validate(fs *faults) {
 	fs.add(minutes(s.To) < 0, "schedule.to", "must be a time of day such as 22:00")
 }
 
-// minutes since midnight of 15:04; -1 when it is none.
+// minutes returns the minutes since midnight of a time of day such as 15:04; -1 when s is not one.
 func minutes(s string) int {
 	t, err := time.Parse("15:04", s)
 	if err != nil || len(s) != 5 {
@@ -56,8 +57,8 @@ func (r *Rule) location() *time.Location {
 	return r.zone
 }
 
-// turn of day d (at its local midnight or any time of it): when the schedule begins on it, and
-// ends.
+// turn returns when the schedule that begins on a day begins and ends; ok is false when it does not
+// begin on that day.
 func (s *Schedule) turn(
 	y int, m time.Month, d int, l *time.Location,
 ) (from, to time.Time, ok bool) {
@@ -73,7 +74,7 @@ func (s *Schedule) turn(
 	return time.Date(y, m, d, f/60, f%60, 0, 0, l), time.Date(y, m, end, t/60, t%60, 0, 0, l), true
 }
 
-// on says whether the schedule is in force at t.
+// on reports whether the schedule is in force at t.
 func (s *Schedule) on(l *time.Location, t time.Time) bool {
 	y, m, d := t.In(l).Date()
 	for i := -1; i <= 0; i++ {
@@ -84,7 +85,7 @@ func (s *Schedule) on(l *time.Location, t time.Time) bool {
 	return false
 }
 
-// next is when, after t, the schedule begins or ends being in force; zero when it never does.
+// next returns when the schedule next comes into force or ends after t; zero: never.
 func (s *Schedule) next(l *time.Location, t time.Time) time.Time {
 	y, m, d := t.In(l).Date()
 	now := s.on(l, t)

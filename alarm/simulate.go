@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// ErrOrder is a series to simulate that is not in order of time.
+// ErrOrder means that the readings to simulate are not in order of time.
 var ErrOrder = errors.New("readings are not in order of time")
 
-// Simulate follows a compiled rule through readings of its sensors, oldest first, as if it had
-// begun at from and as Step, Tick and Apply do it live, and returns the state at to. Timers end at
-// their own instants, in order with the readings. each is given what happened, in order, and ends
-// the simulation by returning false. Readings before from are seen, not compared; those from to on
-// end it. It keeps nothing but the state, however long the series. An error of the series is
-// returned as it is.
+// Simulate evaluates a compiled rule on readings of its sensors, oldest first, as Step, Tick and
+// Apply would have done from from on, and returns the state at to. Timers fire at their own
+// instants, in order with the readings. Simulate calls each with the events, in order, until it
+// returns false. Readings before from are the newest ones at the beginning, and are not compared; a
+// reading from to on ends the simulation. It holds only the state, however many the readings. An
+// error of the readings is returned as it is.
 //
-// causes are the alarms that may suppress the rule's, directly or through others, those that
-// suppress before those they suppress. They are followed too; readings has those of their sensors.
-// What people did to them, such as a reset, is not known here.
+// causes are the rules of the alarms that may suppress the rule's, directly or through others, each
+// before those that it suppresses. They are simulated too; readings includes those of their
+// sensors. Commands of people, such as a reset, are not simulated.
 func Simulate(
 	r *Rule, causes []*Rule, readings iter.Seq2[Sample, error], from, to time.Time,
 	each func(Event) bool,
@@ -54,7 +54,8 @@ func Simulate(
 	return *own, m.tick(to)
 }
 
-// simulation is rules that are followed together; the last is the one whose events are told.
+// simulation is several rules that are simulated together; each is called with the events of the
+// last.
 type simulation struct {
 	rules  []*Rule
 	states []State
@@ -62,7 +63,7 @@ type simulation struct {
 	ended  bool
 }
 
-// prime has x be seen.
+// see makes x the newest reading of its sensor.
 func (m *simulation) see(x Sample) {
 	for i, r := range m.rules {
 		if r.refersTo(x.SensorID) {
@@ -71,10 +72,10 @@ func (m *simulation) see(x Sample) {
 	}
 }
 
-// step gives x to those that look at its sensor. One that fails is marked.
+// step evaluates the rules of x's sensor with x. A rule that fails is marked as faulted.
 func (m *simulation) step(x Sample) error {
-	if len(m.rules) > 1 || m.rules[0].Kind == NoData { // else Step does it
-		// what ends at the very instant is x's to decide
+	if len(m.rules) > 1 || m.rules[0].Kind == NoData { // otherwise Step fires the timers
+		// x decides about delays that end at its very instant
 		if err := m.tick(x.At.Add(-1)); err != nil {
 			return err
 		}
@@ -95,7 +96,7 @@ func (m *simulation) step(x Sample) error {
 	return nil
 }
 
-// tick fires the timers that end by to, in order of time.
+// tick fires the timers that are due by to, in order of time.
 func (m *simulation) tick(to time.Time) error {
 	for !m.ended {
 		first, at := -1, to
@@ -119,8 +120,8 @@ func (m *simulation) tick(to time.Time) error {
 	return nil
 }
 
-// move gives a rule its next state and, when its alarm begins or ends to be a cause, tells those it
-// suppresses.
+// advance gives rule i its next state. When its alarm starts or stops being a cause, it suppresses
+// or unsuppresses the alarms that name it.
 func (m *simulation) advance(i int, next State, events []Event, at time.Time) error {
 	was := m.states[i].IsCause()
 	m.states[i] = next
@@ -154,8 +155,8 @@ func (m *simulation) advance(i int, next State, events []Event, at time.Time) er
 	return nil
 }
 
-// Notice says whether people are to be told of an event: the alarm wants attention, wants it again,
-// or no longer needs it, and is neither shelved nor suppressed nor out of service.
+// Notice reports whether people are to be notified of an event: the alarm needs attention, needs it
+// again or no longer needs it, and is neither shelved nor suppressed nor out of service.
 func (e *Event) Notice() bool {
 	if e.Quiet {
 		return false

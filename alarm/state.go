@@ -1,12 +1,11 @@
 package alarm
 
 import (
-	"math"
 	"slices"
 	"time"
 )
 
-// Severity is how bad it is.
+// Severity is how serious an alarm is.
 type Severity string
 
 // The severities, worst first.
@@ -17,7 +16,7 @@ const (
 	Warning  Severity = "warning"
 )
 
-// Rank is higher the worse it is; 0 is no severity.
+// Rank is higher for worse severities; 0 for none.
 func (s Severity) Rank() int {
 	switch s {
 	case Critical:
@@ -32,7 +31,7 @@ func (s Severity) Rank() int {
 	return 0
 }
 
-// Level is which limit is breached: Breach for rules that have only one.
+// Level is the limit that is breached; Breach for rules with a single limit.
 type Level string
 
 // The levels.
@@ -45,7 +44,7 @@ const (
 	LowLow   Level = "low_low"
 )
 
-// depth is how far out a level is, below zero on the low side.
+// depth returns how far out a level is, negative on the low side.
 func (l Level) depth() int {
 	switch l {
 	case HighHigh:
@@ -60,7 +59,7 @@ func (l Level) depth() int {
 	return 0
 }
 
-// beyond says whether l is further out than m on the same side.
+// beyond reports whether l is further out than m on the same side.
 func (l Level) beyond(m Level) bool {
 	a, b := l.depth(), m.depth()
 	return a*b > 0 && max(a, -a) > max(b, -b)
@@ -76,36 +75,33 @@ const (
 	Bad
 )
 
-// Sample is one reading at its effective time, the earlier of its timestamp and its receipt. A
-// Value that is NaN is of bad quality whatever Quality says.
+// Sample is a reading at its effective time, the earlier of its timestamp and its receipt. A Value
+// of NaN is of bad quality, regardless of Quality.
 type Sample struct {
 	SensorID int64     `json:"sensor_id"`
 	At       time.Time `json:"at"`
-	// its timestamp less its receipt; 0 also where the receipt is not known
+	// timestamp minus receipt; also 0 when the receipt is unknown
 	Skew time.Duration `json:"skew,omitempty"`
-	// how much longer than this one the sensor's readings may take to arrive
+	// how much longer than this one other readings of the sensor may take to arrive
 	Spread  time.Duration `json:"spread,omitempty"`
 	Value   float64       `json:"value"`
 	Quality Quality       `json:"quality,omitempty"`
 }
 
-// Received is when s was received, as far as that is known.
+// Received returns when s was received, as far as that is known.
 func (s Sample) Received() time.Time { return s.At.Add(max(-s.Skew, 0)) }
 
-// lag is how long after an instant all that was measured until then has arrived, going by the
-// newest reading s.
+// lag returns how long after an instant all readings until then have arrived, judging by the newest
+// reading s.
 func (s Sample) lag() time.Duration { return max(-s.Skew, 0) + s.Spread }
 
-// after reports whether s follows y, a reading of the same sensor: of two that were stamped ahead
-// and received together, the one with the later timestamp.
+// after reports whether s follows y, a reading of the same sensor. Of two readings with timestamps
+// ahead of their common receipt, the one with the later timestamp follows.
 func (s Sample) after(y Sample) bool {
 	return s.At.After(y.At) || max(s.Skew, 0) > max(y.Skew, 0) && s.At.Equal(y.At)
 }
 
-func (s Sample) bad() bool {
-	return s.Quality >= Bad || math.IsNaN(s.Value) || math.IsInf(s.Value,
-		0)
-}
+func (s Sample) bad() bool { return s.Quality >= Bad || !finite(s.Value) }
 
 // RatePoint is a value of a rate's window.
 type RatePoint struct {
@@ -113,7 +109,7 @@ type RatePoint struct {
 	Value float64   `json:"value"`
 }
 
-// Wait is a limit whose breach, or whose end, has to last before it counts. The zero Wait is none.
+// Wait is a running delay of a limit: of its breach, or of leaving it. The zero Wait is none.
 type Wait struct {
 	Level Level     `json:"level,omitempty"`
 	Since time.Time `json:"since,omitzero"`
@@ -135,10 +131,10 @@ type ReadingID struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// id is the reading that x was made of.
+// id returns the stored reading that s was made of.
 func (s Sample) id() ReadingID { return ReadingID{s.SensorID, s.At.Add(max(s.Skew, 0))} }
 
-// Shelf is an alarm's being put aside. The zero Shelf is none.
+// Shelf says until when and why an alarm is shelved. The zero Shelf is none.
 type Shelf struct {
 	Until   time.Time `json:"until,omitzero"`
 	OneShot bool      `json:"one_shot,omitempty"` // ends also when the alarm clears
@@ -150,41 +146,44 @@ func (s Shelf) equal(t Shelf) bool {
 	return s.Until.Equal(t.Until) && s.OneShot == t.OneShot && s.By == t.By && s.Reason == t.Reason
 }
 
-// State is all that is known of one alarm between two readings. It is a value: functions return a
-// new one and leave the old as it was. It is kept as JSON; what Changed does not look at need not
-// be kept (see WithNewest).
+// State is the state of an alarm. It is a value: functions return a new one and leave the old one
+// as it was. It is stored as JSON; members that Changed ignores need not be stored (see
+// WithNewest).
 type State struct {
-	// counts changes that made an event, comments aside: what a command names
+	// counts the changes that made an event other than a comment; commands name it
 	Version     int64 `json:"version"`
-	RuleVersion int64 `json:"rule_version"` // of the definition it follows
-	Occurrence  int64 `json:"occurrence"`   // number of the newest one; 0 before the first
+	RuleVersion int64 `json:"rule_version"` // of the rule that it was made by
+	Occurrence  int64 `json:"occurrence"`   // number of the newest occurrence; 0 before the first
 
-	Active      bool     `json:"active,omitempty"`       // the trouble is there
-	Unacked     bool     `json:"unacked,omitempty"`      // nobody has acknowledged it
-	Latched     bool     `json:"latched,omitempty"`      // it has gone and waits for a reset
-	Level       Level    `json:"level,omitempty"`        // of the occurrence
-	Severity    Severity `json:"severity,omitempty"`     // of the occurrence
-	Shelf       Shelf    `json:"shelf,omitzero"`         // shelved until
-	OffSchedule bool     `json:"off_schedule,omitempty"` // suppressed since the schedule says so
-	Causes      []int64  `json:"causes,omitempty"`       // suppressed since these alarms stand
-	// suppressed and not judged, since what this names is not in use
+	Active  bool `json:"active,omitempty"`  // the condition is true
+	Unacked bool `json:"unacked,omitempty"` // not acknowledged yet
+	// the condition is false, and it waits for a reset
+	Latched  bool     `json:"latched,omitempty"`
+	Level    Level    `json:"level,omitempty"`    // of the occurrence
+	Severity Severity `json:"severity,omitempty"` // of the occurrence
+	Shelf    Shelf    `json:"shelf,omitzero"`     // shelved until
+	// suppressed because the schedule is not in force
+	OffSchedule bool    `json:"off_schedule,omitempty"`
+	Causes      []int64 `json:"causes,omitempty"` // suppressed because these alarms stand
+	// what is not in use: the alarm is suppressed and not evaluated
 	Resting      string `json:"resting,omitempty"`
 	OutOfService bool   `json:"out_of_service,omitempty"`
 	Fault        string `json:"fault,omitempty"` // why the rule cannot be evaluated
 
-	Began    time.Time `json:"began"`              // when the rule began to be watched
+	Began    time.Time `json:"began"`              // when the evaluation of the rule began
 	RaisedAt time.Time `json:"raised_at,omitzero"` // of the occurrence
-	// the reading that raised or escalated it, or the newest when a delay did; zero: silence did
+	// the reading that raised or escalated it, or the newest one at the end of a delay; zero:
+	// silence
 	RaisedBy  ReadingID `json:"raised_by,omitzero"`
 	ClearedAt time.Time `json:"cleared_at,omitzero"` // of the occurrence, zero while Active
 	// of the newest acknowledgement of the occurrence
 	AckedAt time.Time `json:"acked_at,omitzero"`
-	// how far the schedule has been followed; reminders are not due before
+	// until when the schedule was followed; re-alarms are not due before
 	Clock time.Time `json:"clock,omitzero"`
 
-	// limits breached that wait for the on-delay, the nearer first
+	// limits in breach whose on-delay runs, the inner one first
 	Rise [2]Wait `json:"rise,omitzero"`
-	// limits left that wait for the off-delay, the nearer first
+	// limits that were left and whose off-delay runs, the inner one first
 	Fall   [2]Wait     `json:"fall,omitzero"`
 	Window []RatePoint `json:"window,omitempty"` // of a rate, oldest first
 
@@ -192,17 +191,16 @@ type State struct {
 	Others []Sample `json:"others,omitempty"` // newest reading of each other sensor
 }
 
-// New is the state of an alarm whose rule begins at now: normal, until readings or silence say
-// otherwise.
+// New returns the state of an alarm whose rule begins at now: normal.
 func New(r *Rule, now time.Time) State {
 	s := State{RuleVersion: r.Version, Began: now, Clock: now}
 	s.OffSchedule = r.Schedule != nil && !r.Schedule.on(r.location(), now)
 	return s
 }
 
-// WithNewest is the state with x as the newest reading of its sensor, when it is, and nothing else
-// changed. Whoever loads a state calls it with the newest reading before those that are stepped,
-// for each sensor of the rule.
+// WithNewest returns s with x as the newest reading of its sensor, if x is newer. A state that is
+// read from the database gets so the newest reading of each sensor of the rule before the next
+// Step.
 func (s State) WithNewest(r *Rule, x Sample) State {
 	if x.SensorID == r.SensorID {
 		if x.after(s.Last) {
@@ -223,12 +221,12 @@ func (s State) WithNewest(r *Rule, x Sample) State {
 	return s
 }
 
-// otherClock is how much older than the newest reading of a rule another sensor's is before that
-// sensor is not waited for.
+// otherClock is how much older than the newest reading of a rule the newest of another sensor may
+// be before delays no longer wait for that sensor.
 const otherClock = time.Hour
 
-// lag is how long after its end a delay is known to be over when no reading says so: by then the
-// sensors' readings have arrived.
+// lag returns how long after its end a delay is known to be over when no reading says so: by then
+// the readings of the sensors have arrived.
 func (s *State) lag() time.Duration {
 	lag := s.Last.lag()
 	if len(s.Others) == 0 {
@@ -244,7 +242,7 @@ func (s *State) lag() time.Duration {
 	return lag
 }
 
-// seen is the newest reading of a sensor.
+// seen returns the newest reading of a sensor.
 func (s *State) seen(r *Rule, sensor int64) (Sample, bool) {
 	if sensor == r.SensorID {
 		return s.Last, !s.Last.At.IsZero()
@@ -257,17 +255,16 @@ func (s *State) seen(r *Rule, sensor int64) (Sample, bool) {
 	return Sample{}, false
 }
 
-// Changed says whether b must be written when a is what is kept: all but the newest readings
-// counts.
+// Changed reports whether b must be written when a is stored: whether they differ in more than the
+// newest readings.
 func Changed(a, b *State) bool {
 	return a.Version != b.Version || a.RuleVersion != b.RuleVersion ||
-		a.Occurrence != b.Occurrence ||
-		a.Active != b.Active || a.Unacked != b.Unacked || a.Latched != b.Latched ||
-		a.Level != b.Level ||
-		a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) || a.OffSchedule != b.OffSchedule ||
-		a.Resting != b.Resting ||
-		a.OutOfService != b.OutOfService ||
-		a.Fault != b.Fault || !slices.Equal(a.Causes, b.Causes) ||
+		a.Occurrence != b.Occurrence || a.Active != b.Active || a.Unacked != b.Unacked ||
+		a.Latched != b.Latched ||
+		a.Level != b.Level || a.Severity != b.Severity || !a.Shelf.equal(b.Shelf) ||
+		a.OffSchedule != b.OffSchedule || a.Resting != b.Resting ||
+		a.OutOfService != b.OutOfService || a.Fault != b.Fault ||
+		!slices.Equal(a.Causes, b.Causes) ||
 		!a.RaisedAt.Equal(b.RaisedAt) || !a.ClearedAt.Equal(b.ClearedAt) ||
 		!a.AckedAt.Equal(b.AckedAt) || !a.Clock.Equal(b.Clock) ||
 		!same(a.Rise, b.Rise) || !same(a.Fall, b.Fall) ||
@@ -275,7 +272,7 @@ func Changed(a, b *State) bool {
 			func(p, q RatePoint) bool { return p.At.Equal(q.At) && p.Value == q.Value })
 }
 
-// StateCode is the letter that ISA-18.2 has for a state of the life cycle: A…I.
+// StateCode is the code of a state in the life cycle of ISA-18.2: A…I.
 type StateCode string
 
 // The states.
@@ -292,11 +289,15 @@ const (
 )
 
 var stateNames = map[StateCode]string{
-	Normal: "normal", ActiveUnacked: "active_unacknowledged", ActiveAcked: "active_acknowledged",
+	Normal:         "normal",
+	ActiveUnacked:  "active_unacknowledged",
+	ActiveAcked:    "active_acknowledged",
 	Returned:       "returned_unacknowledged",
 	LatchedUnacked: "latched_unacknowledged",
 	LatchedAcked:   "latched_acknowledged",
-	Shelved:        "shelved", Suppressed: "suppressed", OutOfService: "out_of_service",
+	Shelved:        "shelved",
+	Suppressed:     "suppressed",
+	OutOfService:   "out_of_service",
 }
 
 // Name returns the state in words: normal, active_unacknowledged, …
@@ -332,7 +333,7 @@ func (s *State) ProcessCode() StateCode {
 	return Normal
 }
 
-// IsCause says whether alarms that name this one in SuppressedBy are suppressed now.
+// IsCause reports whether the alarm now suppresses those that name it in SuppressedBy.
 func (s *State) IsCause() bool {
 	return (s.Active || s.Latched) && !s.OffSchedule && s.Resting == "" && len(s.Causes) == 0 &&
 		!s.OutOfService

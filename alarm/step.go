@@ -11,11 +11,12 @@ var errEndlessTimers = errors.New("alarm: more than 100000 timers at once")
 
 // Step returns the state after a reading of one of the rule's sensors, and the events.
 //
-// A reading that is not newer than the newest of its sensor is late and changes nothing. Timers that
-// are due by the time of the reading fire before it. A delay that ends at that very instant does
-// not: the reading decides. Timers after now do not fire, so that a reading from the future does not
-// end a time on the clock. On an error the reading is the newest one, but was not compared. For
-// NoData a reading is a sign of life at its receipt, and says nothing of silence before it.
+// A reading that is not newer than the newest of its sensor is late and changes nothing. Timers
+// that are due by the time of the reading fire before it. A delay that ends at that very instant
+// does not: the reading decides. Timers after now do not fire, so that a reading from the future
+// does not end a time on the clock. On an error the reading is the newest one, but was not
+// compared. For NoData a reading is a sign of life at its receipt, and says nothing of silence
+// before it.
 func Step(r *Rule, s State, x Sample, now time.Time) (State, []Event, error) {
 	if !r.refersTo(x.SensorID) {
 		return s, nil, nil
@@ -73,8 +74,8 @@ func ChangesNothing(r *Rule, s *State, x Sample) bool {
 	return err == nil && (!ok || l == None)
 }
 
-// Tick returns the state after all timers that are due at now have fired, and the events. A delay that
-// no reading has ended is over when the readings from its end should have arrived.
+// Tick returns the state after all timers that are due at now have fired, and the events. A delay
+// that no reading has ended is over when the readings from its end should have arrived.
 func Tick(r *Rule, s State, now time.Time) (State, []Event, error) {
 	j := journal{r: r, s: s, lag: s.lag(), silence: true}
 	if err := j.runTimers(now); err != nil {
@@ -138,8 +139,8 @@ func (r *Rule) has(l Level) bool {
 // covers reports whether l is m or further out on the same side.
 func (l Level) covers(m Level) bool { return l == m || l.beyond(m) }
 
-// updateWaits starts, continues and ends the waits of the limits now that x is at level l, and fires
-// those that are over, with events at the time at.
+// updateWaits starts, continues and ends the waits of the limits now that x is at level l, and
+// fires those that are over, with events at the time at.
 func (j *journal) updateWaits(l Level, x Sample, at time.Time) {
 	s := &j.s
 	cur := None
@@ -233,7 +234,8 @@ func (j *journal) raise(w Wait, at time.Time, v float64) {
 	j.addEvent(Event{At: at, Kind: kind, Before: before}, v)
 }
 
-// leaveLimit de-escalates the alarm to the next inner limit after w, or clears it when there is none.
+// leaveLimit de-escalates the alarm to the next inner limit after w, or clears it when there is
+// none.
 func (j *journal) leaveLimit(w Wait, at time.Time, v float64) {
 	s := &j.s
 	before := s.Code()

@@ -203,7 +203,8 @@ func TestStep(t *testing.T) {
 		},
 		"several limits are one alarm that escalates": {
 			four,
-			"0:81 -> raised/high@0:B 1:ack -> acknowledged@1:C 2:91 -> escalated/high_high@2:B 3:ack -> acknowledged@3:C 4:85 -> deescalated/high@4:C 5:50 -> cleared@5:A",
+			"0:81 -> raised/high@0:B 1:ack -> acknowledged@1:C 2:91 -> escalated/high_high@2:B " +
+				"3:ack -> acknowledged@3:C 4:85 -> deescalated/high@4:C 5:50 -> cleared@5:A",
 		},
 		"straight beyond both limits is one raise": {
 			four, "0:95 -> raised/high_high@0:B 1:50 -> cleared@1:D",
@@ -221,15 +222,18 @@ func TestStep(t *testing.T) {
 		},
 		"a new breach before the acknowledgement is a new occurrence": {
 			high(80),
-			"0:81 -> raised/high@0:B 1:79 -> cleared@1:D 2:81 -> raised/high@2:B 3:ack -> acknowledged@3:C 4:79 -> cleared@4:A",
+			"0:81 -> raised/high@0:B 1:79 -> cleared@1:D 2:81 -> raised/high@2:B 3:ack -> " +
+				"acknowledged@3:C 4:79 -> cleared@4:A",
 		},
 		"latched stays until it is reset": {
 			with(high(80), func(r *Rule) { r.Latching = true }),
-			"0:81 -> raised/high@0:B 1:79 -> latched@1:E 2:ack -> acknowledged@2:F 3:79 3:reset -> reset@3:A",
+			"0:81 -> raised/high@0:B 1:79 -> latched@1:E 2:ack -> acknowledged@2:F 3:79 3:reset " +
+				"-> reset@3:A",
 		},
 		"a reset does not acknowledge": {
 			with(high(80), func(r *Rule) { r.Latching = true }),
-			"0:81 -> raised/high@0:B 1:79 -> latched@1:E 2:reset -> reset@2:D 3:ack -> acknowledged@3:A",
+			"0:81 -> raised/high@0:B 1:79 -> latched@1:E 2:reset -> reset@2:D 3:ack -> " +
+				"acknowledged@3:A",
 		},
 		"what is acknowledged comes back when it lasts": {
 			with(high(80), func(r *Rule) { r.RealarmAfter = 10 * mins }),
@@ -278,7 +282,8 @@ func TestStep(t *testing.T) {
 		},
 		"no data": {
 			Rule{Kind: NoData, NoDataAfter: 5 * mins},
-			"4:tick 5:tick -> raised@5:B 6:1 -> cleared@6:D 10:2 12:tick 15:tick -> raised@15:B 16:bad -> cleared@16:D",
+			"4:tick 5:tick -> raised@5:B 6:1 -> cleared@6:D 10:2 12:tick 15:tick -> raised@15:B " +
+				"16:bad -> cleared@16:D",
 		},
 		"bad quality": {
 			Rule{Kind: BadQuality, OnDelay: mins},
@@ -296,7 +301,8 @@ func TestStep(t *testing.T) {
 		},
 		"shelved is evaluated in silence, and ends": {
 			high(80),
-			"0:shelve:10 -> shelved@0:G 1:81 -> raised/high@1:G 2:79 -> cleared@2:G 3:81 -> raised/high@3:G 11:tick -> unshelved@10:B",
+			"0:shelve:10 -> shelved@0:G 1:81 -> raised/high@1:G 2:79 -> cleared@2:G 3:81 -> " +
+				"raised/high@3:G 11:tick -> unshelved@10:B",
 		},
 		"one-shot ends when the alarm clears": {
 			high(80),
@@ -308,7 +314,8 @@ func TestStep(t *testing.T) {
 		},
 		"out of service hides shelved": {
 			high(80),
-			"0:shelve:10 -> shelved@0:G 1:out -> out_of_service@1:I 20:81 -> unshelved@10:I raised/high@20:I 21:in -> returned_to_service@21:B",
+			"0:shelve:10 -> shelved@0:G 1:out -> out_of_service@1:I 20:81 -> unshelved@10:I " +
+				"raised/high@20:I 21:in -> returned_to_service@21:B",
 		},
 		"a schedule suppresses outside of it": {
 			with(high(80),

@@ -13,13 +13,13 @@ import (
 	"unicode/utf8"
 )
 
-// Fault is what is wrong with one field of a rule, named as in its JSON, and what would be right.
+// Fault is a fault of one field of a rule, which is named as in its JSON, with the remedy.
 type Fault struct {
 	Field  string
 	Reason string
 }
 
-// The bounds of a definition.
+// The bounds of a rule.
 const (
 	maxDelay   = Duration(7 * 24 * time.Hour)
 	maxSamples = 1000
@@ -28,7 +28,7 @@ const (
 	maxInputs  = 16
 )
 
-// ParseRule reads a definition and refuses members that it does not know.
+// ParseRule decodes a rule and refuses unknown members.
 func ParseRule(b []byte) (Rule, error) {
 	var r Rule
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -42,7 +42,7 @@ func ParseRule(b []byte) (Rule, error) {
 	return r, nil
 }
 
-// Compile makes a rule ready for use. A rule with a fault does not compile.
+// Compile validates a rule and makes it ready for use.
 func (r *Rule) Compile() error {
 	if fs := r.Validate(); len(fs) > 0 {
 		return fmt.Errorf("rule: %s: %s", fs[0].Field, fs[0].Reason)
@@ -68,10 +68,10 @@ func (fs *faults) add(bad bool, field, reason string) {
 	}
 }
 
-func (fs *faults) text(field, s string, most int) {
+func (fs *faults) text(field, s string, maxLength int) {
 	fs.add(!utf8.ValidString(s) || strings.ContainsRune(s, 0), field, "must be text without NUL")
-	fs.add(utf8.RuneCountInString(s) > most, field,
-		fmt.Sprintf("must have at most %d characters", most))
+	fs.add(utf8.RuneCountInString(s) > maxLength, field,
+		fmt.Sprintf("must have at most %d characters", maxLength))
 }
 
 func (fs *faults) delay(field string, d Duration) {
@@ -84,7 +84,7 @@ func (fs *faults) direction(field string, d Direction) {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// Validate returns every fault of a rule; none when it is sound.
+// Validate returns all faults of a rule.
 func (r *Rule) Validate() []Fault {
 	var fs faults
 	fs.add(strings.TrimSpace(r.Name) == "", "name", "must not be empty")
@@ -124,7 +124,8 @@ func (r *Rule) Validate() []Fault {
 	fs.text("message", r.Message, 500)
 	if name, ok := unknownPlaceholder(r.Message); !ok {
 		fs.add(true, "message",
-			fmt.Sprintf("%.60q is not known: use {name}, {sensor}, {gateway}, {value}, {unit}, {limit}, {level}, {severity}, {time} or {label.NAME}", name))
+			fmt.Sprintf("%.60q is not known: use {name}, {sensor}, {gateway}, {value}, {unit}, "+
+				"{limit}, {level}, {severity}, {time} or {label.NAME}", name))
 	}
 	fs.text("documentation_url", r.DocumentationURL, 500)
 	if r.DocumentationURL != "" {
@@ -136,7 +137,7 @@ func (r *Rule) Validate() []Fault {
 	return fs
 }
 
-// parts checks that the kind has the part that belongs to it, and no other.
+// parts checks that the rule has the members of its kind, and no others.
 func (r *Rule) parts(fs *faults) {
 	belongs := func(field string, present, wanted bool) bool {
 		fs.add(present && !wanted, field, fmt.Sprintf("does not belong to kind %.20s", r.Kind))
@@ -148,7 +149,8 @@ func (r *Rule) parts(fs *faults) {
 	}
 	if !slices.Contains(known, r.Kind) {
 		fs.add(true, "kind",
-			"must be threshold, outside_range, inside_range, rate, deviation, no_data, bad_quality or expression")
+			"must be threshold, outside_range, inside_range, rate, deviation, no_data, "+
+				"bad_quality or expression")
 		return
 	}
 	if belongs("limits", r.Limits != nil, r.Kind == Threshold) {
@@ -215,7 +217,7 @@ func (d *Deviation) validate(fs *faults, own int64) {
 	fs.delay("deviation.max_age_ms", d.MaxAge)
 }
 
-// deadband checks that leaving a limit is possible at all.
+// deadband checks that the deadband lets a limit be left.
 func (r *Rule) deadband(fs *faults) {
 	d := r.Deadband
 	if d == nil {
@@ -248,7 +250,7 @@ func (r *Rule) deadband(fs *faults) {
 		"must be smaller than "+within+", or the alarm could never clear")
 }
 
-// high is the innermost limit above.
+// high returns the inner high limit.
 func (l *Limits) high() *Limit {
 	if l.High != nil {
 		return l.High
@@ -256,7 +258,7 @@ func (l *Limits) high() *Limit {
 	return l.HighHigh
 }
 
-// low is the innermost limit below.
+// low returns the inner low limit.
 func (l *Limits) low() *Limit {
 	if l.Low != nil {
 		return l.Low
@@ -264,7 +266,7 @@ func (l *Limits) low() *Limit {
 	return l.LowLow
 }
 
-// band is the deadband in the unit of what is compared.
+// band returns the deadband in the unit of the compared values.
 func (r *Rule) band() float64 {
 	switch {
 	case r.Deadband == nil:
@@ -275,7 +277,7 @@ func (r *Rule) band() float64 {
 	return r.Deadband.Value
 }
 
-// isName says whether s can name a label or an input of an expression.
+// isName reports whether s can name a label or an input of an expression.
 func isName(s string) bool {
 	if s == "" || len(s) > 50 || s[0] >= '0' && s[0] <= '9' {
 		return false

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestValidateNamesTheField(t *testing.T) {
+func TestValidate_NamesTheField(t *testing.T) {
 	expressed := func(text string) func(*Rule) {
 		return func(r *Rule) {
 			r.Kind, r.Limits = Expressed, nil
@@ -112,7 +112,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		"an address of a script": {
 			func(r *Rule) { r.DocumentationURL = "javascript:alert(1)" }, "documentation_url: http",
 		},
-		"an expression that is none":     {expressed("a >"), "expression.text: unexpected"},
+		"an incomplete expression":       {expressed("a >"), "expression.text: unexpected"},
 		"an expression of a number":      {expressed("a + 1"), "expression.text: bool"},
 		"an expression of unknown names": {expressed("a > b"), "expression.text: inputs"},
 		"an expression that loops": {
@@ -171,7 +171,10 @@ func TestValidateNamesTheField(t *testing.T) {
 				return
 			}
 			if !slices.ContainsFunc(got,
-				func(f Fault) bool { return f.Field == field && strings.Contains(f.Reason, reason) }) {
+				func(f Fault) bool {
+					return f.Field == field && strings.Contains(f.Reason,
+						reason)
+				}) {
 				t.Errorf("got %q want %q", got, test.want)
 			}
 			if test.want != "" && r.Compile() == nil {
@@ -181,7 +184,7 @@ func TestValidateNamesTheField(t *testing.T) {
 	}
 }
 
-func TestADivisionByZeroIsAFault(t *testing.T) {
+func TestExpression_DivisionByZeroFaultsTheAlarm(t *testing.T) {
 	r := sound(t,
 		Rule{
 			Kind:       Expressed,
@@ -203,12 +206,13 @@ func TestADivisionByZeroIsAFault(t *testing.T) {
 		}
 		err = errDivision
 	}
-	if next, es, err = Step(r, next, Sample{SensorID: 7, At: minute(3), Value: 20}, minute(3)); err != nil || len(es) != 2 || es[0].Kind != Recovered || es[1].Kind != Cleared {
+	if next, es, err = Step(r, next, Sample{SensorID: 7, At: minute(3), Value: 20},
+		minute(3)); err != nil || len(es) != 2 || es[0].Kind != Recovered || es[1].Kind != Cleared {
 		t.Fatalf("%v, %v, %v", next, es, err)
 	}
 }
 
-func TestScheduleKeepsLocalTimeAcrossDaylightSaving(t *testing.T) {
+func TestSchedule_KeepsLocalTimeAcrossDaylightSaving(t *testing.T) {
 	// the night of 29 March 2026 lacks an hour
 	s := &Schedule{Zone: "Europe/Rome", Days: []string{"sat"}, From: "22:00", To: "04:00"}
 	at := func(v string) time.Time {
@@ -223,18 +227,21 @@ func TestScheduleKeepsLocalTimeAcrossDaylightSaving(t *testing.T) {
 	if !begin.Equal(at("2026-03-28T21:00:00Z")) || !end.Equal(at("2026-03-29T02:00:00Z")) {
 		t.Errorf("in force %s to %s", begin.UTC(), end.UTC())
 	}
-	if always := (&Schedule{Zone: "UTC", From: "00:00", To: "00:00"}); !always.on(time.UTC, epoch) || !always.next(time.UTC, epoch).IsZero() {
+	if always := (&Schedule{Zone: "UTC", From: "00:00", To: "00:00"}); !always.on(time.UTC,
+		epoch) || !always.next(time.UTC, epoch).IsZero() {
 		t.Error("a whole day, every day, has an end")
 	}
 }
 
-func TestRenderIsBoundedAndReadsOnce(t *testing.T) {
+func TestRender_IsBoundedAndNotRecursive(t *testing.T) {
 	r := sound(t, with(high(80), func(r *Rule) {
 		r.Sensor, r.Unit, r.Labels = "{value}\r\n\x00", "°C", map[string]string{"area": "north"}
-		r.Message = "{sensor} {level} {value} {unit} > {limit} in {label.area}{label.none}, {severity}, {time}"
+		r.Message = "{sensor} {level} {value} {unit} > {limit} in {label.area}{label.none}, " +
+			"{severity}, {time}"
 	}))
 	got := r.Render(High, ptr(81.25), epoch)
-	if want := "{value} \n  high 81.25 °C > 80 in north, major, 2026-03-02T00:00:00Z"; got != want {
+	const want = "{value} \n  high 81.25 °C > 80 in north, major, 2026-03-02T00:00:00Z"
+	if got != want {
 		t.Errorf("got %q want %q", got, want)
 	}
 	r.Sensor = strings.Repeat("é", 5000)
@@ -245,9 +252,13 @@ func TestRenderIsBoundedAndReadsOnce(t *testing.T) {
 
 func FuzzRule(f *testing.F) {
 	for _, s := range []string{
-		`{"name":"a","kind":"threshold","severity":"major","limits":{"high":{"value":1}},"on_delay_ms":5}`,
-		`{"name":"a","kind":"rate","severity":"minor","rate":{"limit":1,"per":"second","window_ms":1000},"message":"{value}"}`,
-		`{"name":"a","kind":"expression","severity":"minor","expression":{"text":"a/2>1","inputs":{"a":7}},"schedule":{"zone":"UTC","from":"00:00","to":"01:00"}}`,
+		`{"name":"a","kind":"threshold","severity":"major","limits":{"high":{"value":1}},
+			"on_delay_ms":5}`,
+		`{"name":"a","kind":"rate","severity":"minor",
+			"rate":{"limit":1,"per":"second","window_ms":1000},"message":"{value}"}`,
+		`{"name":"a","kind":"expression","severity":"minor",
+			"expression":{"text":"a/2>1","inputs":{"a":7}},
+			"schedule":{"zone":"UTC","from":"00:00","to":"01:00"}}`,
 		`{"name":"a","kind":"no_data","severity":"warning","no_data_after_ms":9223372036854775807}`,
 	} {
 		f.Add([]byte(s))

@@ -111,9 +111,9 @@ func TestABacklogIsJudgedByItsOwnTime(t *testing.T) {
 	wantJournal(t, s)
 }
 
-// TestBatchesTellWhatSimulationTells stores a random walk in random batches, by two instances which
+// TestBatches_EqualTheSimulation stores a random walk in random batches, by two instances which
 // sweep, and holds the journal against the pure rule on what is stored.
-func TestBatchesTellWhatSimulationTells(t *testing.T) {
+func TestBatches_EqualTheSimulation(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
