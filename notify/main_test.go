@@ -72,7 +72,7 @@ func (p *fixture) run(q string, args ...any) {
 	}
 }
 
-// happens adds n alarm events as the writer of readings does: with offsets in order of commit.
+// addEvents adds n alarm events as store.Write does, with offsets in order of commit.
 func (p *fixture) addEvents(n int, alarm int64, kind, state string, quiet bool) {
 	p.t.Helper()
 	severity := map[int64]string{1: "critical", 2: "minor"}[alarm]
