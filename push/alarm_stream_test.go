@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// alarmTable is an alarm log in memory: what a table with an offset without gaps does.
+// alarmTable is an alarm log in memory, with offsets without gaps.
 type alarmTable struct {
 	mu     sync.Mutex
 	epoch  string
@@ -47,7 +47,8 @@ func (a *alarmTable) log() *AlarmSource {
 	}
 }
 
-// add appends n events, minor ones but for every third, and returns the last offset.
+// add appends n events and returns the last offset. Every third event is critical, the others
+// minor.
 func (a *alarmTable) add(n int) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,14 +74,14 @@ func (a *alarmTable) set(f func()) {
 	f()
 }
 
-// count is how often the log was read.
+// count returns how often the log was read.
 func (a *alarmTable) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.reads
 }
 
-// withAlarms runs test in a bubble with a hub that reads table, which it has read already.
+// withAlarms runs test in a bubble with a hub that reads table.
 func withAlarms(t *testing.T, cfg Config, test func(t *testing.T, w *fixture, table *alarmTable)) {
 	t.Helper()
 	table := newAlarmTable()
@@ -129,7 +130,7 @@ func TestSubscribe_FollowsFromTheSnapshot(t *testing.T) {
 		if reading.Swap(false) {
 			table.add(1)
 			hub.ReadAlarms()
-			time.Sleep(time.Millisecond) // of the bubble: the hub is idle again
+			time.Sleep(time.Millisecond) // in the bubble: until the hub is idle
 			if _, last, _ := hub.alarms.position(); last != offset+1 {
 				t.Errorf("the hub has read up to %d, want %d", last, offset+1)
 			}
@@ -236,6 +237,8 @@ func TestResume(t *testing.T) {
 func TestResume_MissesNothingWhileEventsAreAdded(t *testing.T) {
 	withAlarms(t, DefaultConfig(), func(t *testing.T, w *fixture, table *alarmTable) {
 		table.add(3 * alarmPageSize)
+		w.hub.ReadAlarms()
+		synctest.Wait() // the hub has read the log: the events above are not offered to clients
 		const clients, grow = 20, 200
 		var logs [clients]<-chan string
 		for i := range clients {

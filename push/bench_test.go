@@ -31,7 +31,7 @@ func BenchmarkPublish(b *testing.B) {
 func benchHub(b *testing.B, clients, at int, batch bool) {
 	cfg := DefaultConfig()
 	cfg.MaxConnectionsPerUser = clients
-	cfg.QueueSize = 1 << 16 // every frame is to arrive
+	cfg.QueueSize = 1 << 16 // so that no update is lost
 	w := overTCP(b, cfg)
 	var items atomic.Int64
 	for range clients {
@@ -56,7 +56,7 @@ func benchHub(b *testing.B, clients, at int, batch bool) {
 	for sent := 0; sent < b.N; sent += at {
 		w.hub.Publish(rs[:min(at, b.N-sent)])
 		for int64(sent*clients)-items.Load() > int64(clients)*2000 {
-			time.Sleep(50 * time.Microsecond) // as fast as they can take it, and no faster
+			time.Sleep(50 * time.Microsecond) // as fast as the clients can read
 		}
 	}
 	finish(b, &items, clients)
@@ -108,7 +108,7 @@ func finish(b *testing.B, items *atomic.Int64, clients int) {
 	b.ReportMetric(float64(items.Load())/b.Elapsed().Seconds(), "readings/s")
 }
 
-// count counts readings in the bare stream of bytes: a client that costs little.
+// count counts readings in the raw bytes, so that the client costs little.
 func count(ws *websocket.Conn, items *atomic.Int64) {
 	buf := make([]byte, 64<<10)
 	const mark = `"quality"`
@@ -122,7 +122,7 @@ func count(ws *websocket.Conn, items *atomic.Int64) {
 		items.Add(int64(bytes.Count(seen, []byte(mark))))
 		kept = 0
 		if i := bytes.LastIndexByte(seen, '"'); i >= 0 && len(seen)-i < len(mark) {
-			kept = copy(buf, seen[i:]) // it may be the beginning of a mark
+			kept = copy(buf, seen[i:]) // perhaps the beginning of a mark
 		}
 	}
 }

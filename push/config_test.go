@@ -8,7 +8,7 @@ import (
 func TestConfigValidate(t *testing.T) {
 	tests := map[string]struct {
 		change func(*Config)
-		want   []string // parts of the error; none when it is good
+		want   []string // parts of the error; empty for a valid config
 	}{
 		"the default is good": {func(*Config) {}, nil},
 		"origins are good": {

@@ -8,7 +8,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// event is one as the store of alarms has it.
+// event is the JSON of an AlarmEvent of the contract.
 const event = `{"epoch":"e","offset":3,"at":"2026-01-02T03:04:05.678Z",` +
 	`"recorded_at":"2026-01-02T03:04:05.7Z","alarm_id":7,"sensor_id":12,` +
 	`"gateway_id":3,"occurrence":5,"state_version":9,"rule_version":1,"kind":"raised",` +
@@ -98,7 +98,7 @@ func TestFrames_MatchTheContract(t *testing.T) {
 			continue
 		}
 		if err := doc.Components.Schemas["WsClientMessage"].Value.VisitJSON(v); err != nil &&
-			name != "a topic with a NUL is for the topic" {
+			name != "a topic with a NUL, which is an unknown topic" {
 			t.Errorf("%s is followed, and not in the contract: %v", name, err)
 		}
 	}

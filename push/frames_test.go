@@ -45,20 +45,20 @@ var requests = map[string]struct {
 	"batch in an unsubscribe frame": {
 		`{"type":"unsubscribe","topics":["sensors/1"],"batch":true}`, false,
 	},
-	"the same name twice":     {`{"type":"auth","token":"t","token":"u"}`, false},
-	"no token":                {`{"type":"auth"}`, false},
-	"an empty token":          {`{"type":"auth","token":""}`, false},
-	"no topics":               {`{"type":"subscribe"}`, false},
-	"an empty list of topics": {`{"type":"subscribe","topics":[]}`, false},
-	"topics that are no list": {`{"type":"subscribe","topics":"sensors/1"}`, false},
-	"topics that are numbers": {`{"type":"subscribe","topics":[1]}`, false},
-	"batch that is no boolean": {
+	"the same name twice":        {`{"type":"auth","token":"t","token":"u"}`, false},
+	"no token":                   {`{"type":"auth"}`, false},
+	"an empty token":             {`{"type":"auth","token":""}`, false},
+	"no topics":                  {`{"type":"subscribe"}`, false},
+	"an empty list of topics":    {`{"type":"subscribe","topics":[]}`, false},
+	"topics that are not a list": {`{"type":"subscribe","topics":"sensors/1"}`, false},
+	"topics that are numbers":    {`{"type":"subscribe","topics":[1]}`, false},
+	"batch that is not a boolean": {
 		`{"type":"subscribe","topics":["sensors/1"],"batch":1}`, false,
 	},
 	"not UTF-8":             {"{\"type\":\"auth\",\"token\":\"\xff\"}", false},
 	"half a surrogate pair": {`{"type":"auth","token":"\ud800"}`, false},
 	"very deep":             {strings.Repeat("[", 20_000), false},
-	"a topic with a NUL is for the topic": {
+	"a topic with a NUL, which is an unknown topic": {
 		`{"type":"subscribe","topics":["sensors/\u0000"]}`, true,
 	},
 }

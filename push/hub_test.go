@@ -14,7 +14,7 @@ import (
 )
 
 func TestConversation(t *testing.T) {
-	// a bubble begins in 2000
+	// time in a bubble begins in 2000
 	const ann = `{"type":"authenticated","user_id":1,"expires_at":"2000-01-01T01:00:00.000000Z"}`
 	type step struct {
 		send string
@@ -55,7 +55,7 @@ func TestConversation(t *testing.T) {
 				},
 			},
 		},
-		"nothing can be subscribed to before authentication": {
+		"subscriptions before authentication are refused": {
 			{
 				`{"type":"subscribe","topics":["sensors/12"]}`,
 				[]string{
@@ -65,7 +65,7 @@ func TestConversation(t *testing.T) {
 			},
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 		},
-		"each topic is answered for, the good ones are subscribed to": {
+		"every topic is answered, valid topics are subscribed": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 			{`{"type":"subscribe","topics":["sensors/1","sensors/404","gateways/403",` +
 				`"gateways/2","rooms/3","sensors/1"]}`, []string{
@@ -76,7 +76,7 @@ func TestConversation(t *testing.T) {
 					`"detail":"the user may not listen to this","topics":["gateways/403"]}`,
 			}},
 		},
-		"topics over the limit are refused, those there already are not": {
+		"topics over the limit are refused, subscribed topics stay": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 			{
 				`{"type":"subscribe","topics":["sensors/1","sensors/2"]}`,
@@ -106,7 +106,7 @@ func TestConversation(t *testing.T) {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 		},
-		"another user's token is refused, and so is a bad one, while the first stands": {
+		"another user's token and a bad token are refused, the first stays valid": {
 			{`{"type":"auth","token":"ann"}`, []string{ann}},
 			{
 				`{"type":"auth","token":"bob"}`,
@@ -179,7 +179,7 @@ func TestPublish(t *testing.T) {
 					`"timestamp":"2026-01-02T03:04:05.678000Z"}`,
 			},
 		},
-		"a reading under both topics comes once": {
+		"a reading of two topics is sent once": {
 			topics: []string{"gateways/3", "sensors/12"},
 			do:     func(h *Hub) { h.Publish([]Reading{reading(12, 3, 21.5)}) },
 			want:   []string{data12},
@@ -192,11 +192,11 @@ func TestPublish(t *testing.T) {
 					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`,
 			},
 		},
-		"a batch client gets what comes together as one frame, and a status in its place": {
+		"a batch client gets consecutive readings in one frame": {
 			topics: []string{"gateways/3"},
 			batch:  true,
 			do: func(h *Hub) {
-				h.Publish([]Reading{reading(1, 3, 1)}) // goes at once; the others gather behind it
+				h.Publish([]Reading{reading(1, 3, 1)}) // leaves at once; the next ones gather
 				synctest.Wait()
 				h.Publish([]Reading{reading(12, 3, 21.5), reading(13, 3, 2)})
 				h.PublishStatus(Status{GatewayID: 3, Status: "online", At: t0})
@@ -347,22 +347,26 @@ func TestOrigin(t *testing.T) {
 		origin string
 		status int
 	}{
-		"a program sends none and is let in": {"", http.StatusSwitchingProtocols},
-		"the server's own page is let in": {
+		"a program without Origin is allowed": {"", http.StatusSwitchingProtocols},
+		"the server's own page is allowed": {
 			"http" + strings.TrimPrefix(w.url, "ws"), http.StatusSwitchingProtocols,
 		},
-		"a page of the list is let in": {
+		"a page of the list is allowed": {
 			"https://hmi.example", http.StatusSwitchingProtocols,
 		},
-		"a page with the default port is let in": {
+		"a page with the default port is allowed": {
 			"https://hmi.example:443", http.StatusSwitchingProtocols,
 		},
-		"another site is kept out":               {"https://evil.example", http.StatusForbidden},
-		"another scheme of the list is kept out": {"http://hmi.example", http.StatusForbidden},
-		"a site whose name begins the same is out": {
+		"another site is refused": {
+			"https://evil.example", http.StatusForbidden,
+		},
+		"another scheme of a listed site is refused": {
+			"http://hmi.example", http.StatusForbidden,
+		},
+		"a site with a listed prefix is refused": {
 			"https://hmi.example.evil.example", http.StatusForbidden,
 		},
-		"a page without an origin is kept out": {"null", http.StatusForbidden},
+		"a page with a null origin is refused": {"null", http.StatusForbidden},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -393,7 +397,7 @@ func TestRun_ClosesAllConnectionsAtTheEnd(t *testing.T) {
 	for range 20 {
 		clients = append(clients, w.subscribe("ann", "sensors/1"), w.connect(""))
 	}
-	stalled := w.subscribe("bob", "sensors/1") // reads no more: it must not hold up the end
+	stalled := w.subscribe("bob", "sensors/1") // does not read: it must not delay the end
 	begin := time.Now()
 	w.stop()
 	for _, c := range clients {

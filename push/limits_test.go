@@ -48,7 +48,7 @@ func TestConnectionLimits_RejectOneMore(t *testing.T) {
 				}
 				first.ws.Close()
 				synctest.Wait()
-				w.subscribe("ann") // there is room again
+				w.subscribe("ann") // a connection is free again
 			})
 		})
 	}

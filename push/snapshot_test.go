@@ -23,22 +23,22 @@ func TestSnapshotAndLive(t *testing.T) {
 	tests := map[string]struct {
 		before, during, after []int64 // seconds of readings that are published
 		snapshot              int64
-		want                  string // a bar before the snapshot's
+		want                  string // values; a bar precedes the snapshot
 	}{
-		"what is stored meanwhile follows": {
+		"readings stored meanwhile follow": {
 			nil, []int64{6, 7}, []int64{8}, 5, "|5 6 7 8",
 		},
-		"what the snapshot tells is not told again": {
+		"a reading of the snapshot is not sent again": {
 			nil, []int64{6, 7}, []int64{8}, 6, "|6 7 8",
 		},
-		"nor when it is published late": {nil, nil, []int64{5, 6}, 5, "|5 6"},
-		"what is older goes before it": {
+		"nor is it when it is published late": {nil, nil, []int64{5, 6}, 5, "|5 6"},
+		"older readings leave before the snapshot": {
 			nil, []int64{5, 6, 7}, nil, 6, "5|6 7",
 		},
-		"a late one is a reading as others are": {
+		"a late reading is sent": {
 			nil, nil, []int64{3, 6}, 5, "|5 3 6",
 		},
-		"what came before the subscription is of no interest": {
+		"readings before the subscription are not sent": {
 			[]int64{3, 4}, []int64{6}, nil, 5, "|5 6",
 		},
 		"all at once": {[]int64{1}, []int64{4, 5, 6}, []int64{6, 5, 7}, 5, "4|5 6 6 7"},
@@ -102,7 +102,7 @@ func TestSnapshot_Unavailable(t *testing.T) {
 			!strings.Contains(got, "sensors/1") {
 			t.Errorf("got %s, want unavailable", got)
 		}
-		w.hub.Publish([]Reading{at(1, 1)}) // it is not listened to
+		w.hub.Publish([]Reading{at(1, 1)}) // the client is not subscribed
 		c.send(`{"type":"subscribe","topics":["gateways/1"],"snapshot":true}`)
 		c.skip("subscribed")
 		if got := c.skip("error"); !strings.Contains(got, `"code":"snapshot_too_large"`) {
@@ -117,7 +117,7 @@ func TestSnapshot_Unavailable(t *testing.T) {
 func TestConflate(t *testing.T) {
 	tests := map[string]struct {
 		subscribe []string
-		want      string // values, a bar between those that came at different times
+		want      string // values, with bars between different times
 	}{
 		"every reading without a policy": {
 			[]string{`"topics":["sensors/1"]`}, "0|1|2|3|4|5|6|7|8|9|10|11",
@@ -128,14 +128,14 @@ func TestConflate(t *testing.T) {
 		"a second when no interval is given": {
 			[]string{`"topics":["sensors/1"],"policy":"conflate"`}, "0|9|11",
 		},
-		"the topic that sends most counts": {
+		"the shortest interval of two topics counts": {
 			[]string{
 				`"topics":["gateways/1"],"policy":"conflate"`,
 				`"topics":["sensors/1"],"policy":"conflate","interval_ms":500`,
 			},
 			"0|4|9|11",
 		},
-		"every counts more than any interval": {
+		"a topic without interval counts first": {
 			[]string{`"topics":["sensors/1"],"policy":"conflate"`, `"topics":["gateways/1"]`},
 			"0|1|2|3|4|5|6|7|8|9|10|11",
 		},
