@@ -77,7 +77,7 @@ func TestMessageThatTheDatabaseFailsOn_IsRejectedAndRecorded(t *testing.T) {
 	if r := b.wait(bad); r.Code != 0x83 || !strings.HasPrefix(r.Text, "database_refused") {
 		t.Errorf("the message at fault: got %+v", r)
 	}
-	if got := b.refused(); got != "g1 sensors/g1/t2/data database_refused 1" {
+	if got := b.recorded(); got != "g1 sensors/g1/t2/data database_refused 1" {
 		t.Errorf("recorded: got %s", got)
 	}
 }
@@ -105,7 +105,7 @@ func TestDatabaseThatFailsOnEverything_LosesNothing(t *testing.T) {
 			}
 			until(t, "it was tried often",
 				func() bool { return b.metric("oei_ingest_retries_total") > attempts })
-			if got := b.refused(); got != "" {
+			if got := b.recorded(); got != "" {
 				t.Errorf("rejected: %s", got)
 			}
 			heal()
@@ -118,7 +118,7 @@ func TestDatabaseThatFailsOnEverything_LosesNothing(t *testing.T) {
 	}
 }
 
-// TestDatabaseRefusal_IsRecorded has the database refuse what passed every check.
+// TestDatabaseRefusal_IsRecorded adds a constraint that readings violate after every check.
 func TestDatabaseRefusal_IsRecorded(t *testing.T) {
 	b := newTestPipeline(t, ingest.DefaultConfig())
 	const q = `ALTER TABLE sensor_data ADD CONSTRAINT not_13 CHECK (value <> 13)`
@@ -145,8 +145,8 @@ func TestDatabaseRefusal_IsRecorded(t *testing.T) {
 	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != 29 {
 		t.Errorf("stored: got %d, want 29", n)
 	}
-	if got := b.refused(); got != "g1 sensors/g1/t2/data database_refused 1" {
-		t.Errorf("refused: got %s", got)
+	if got := b.recorded(); got != "g1 sensors/g1/t2/data database_refused 1" {
+		t.Errorf("recorded: got %s", got)
 	}
 	results, err := b.Write(t.Context(),
 		[]store.Reading{{SensorID: b.id("t2"), Value: 13}, {SensorID: b.id("t1"), Value: 1}})

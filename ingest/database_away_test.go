@@ -118,8 +118,8 @@ func TestCommit_SurvivesLostConnections(t *testing.T) {
 	if want := one.sent + two.sent; len(told) != want {
 		t.Errorf("notified of %d readings, want %d", len(told), want)
 	}
-	if got := b.refused(); got != "" {
-		t.Errorf("refused: %s", got)
+	if got := b.recorded(); got != "" {
+		t.Errorf("recorded: %s", got)
 	}
 }
 

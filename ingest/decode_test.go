@@ -277,7 +277,7 @@ func checkSample(t *testing.T, s *sample, topic string) {
 	}
 	b := newEntry(Message{Topic: topic, Payload: payload, Received: received}, DefaultConfig())
 	if b.reason != "" || len(b.samples) != 1 {
-		t.Fatalf("%s: refused: %s", payload, b.detail)
+		t.Fatalf("%s: rejected: %s", payload, b.detail)
 	}
 	g := b.samples[0]
 	if g.invalid != nil || g.sensor != s.sensor || g.value != s.value && !math.IsNaN(s.value) ||

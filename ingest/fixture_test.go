@@ -44,7 +44,7 @@ type testPipeline struct {
 	gateways  map[string]int64 // ids by key at the beginning
 }
 
-// limit is how long a test waits for what must come.
+// limit is how long a test waits for an event.
 const limit = 2 * time.Minute
 
 func newTestPipeline(t testing.TB, cfg ingest.Config) *testPipeline {
@@ -224,8 +224,8 @@ func (b *testPipeline) line(r store.Reading) string {
 	return line
 }
 
-// refused is every rejection, one a line: gateway, topic, reason, how often.
-func (b *testPipeline) refused() string {
+// recorded returns every rejection, one a line: gateway, topic, reason, count.
+func (b *testPipeline) recorded() string {
 	b.t.Helper()
 	const q = `
 		SELECT coalesce(string_agg(
@@ -242,7 +242,7 @@ func scan[T any](t testing.TB, db *sql.DB, q string, args ...any) (v T) {
 	return v
 }
 
-// until waits for what is said to come by itself.
+// until waits until holds returns true.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(limit); !holds(); {

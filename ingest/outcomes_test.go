@@ -12,7 +12,7 @@ import (
 type step struct {
 	as, topic, payload string
 	code               byte
-	counts             string // accepted, duplicates, refused
+	counts             string // accepted, duplicates, rejected
 	says               string // part of the reason string; empty: there is none
 }
 
@@ -24,9 +24,9 @@ const (
 
 func TestOutcomes(t *testing.T) {
 	tests := map[string]struct {
-		steps   []step
-		stored  string
-		refused string
+		steps    []step
+		stored   string
+		recorded string
 	}{
 		"a reading is stored": {
 			[]step{
@@ -91,7 +91,7 @@ func TestOutcomes(t *testing.T) {
 			[]step{{"g1", t1, `{"value":1,"timestamp":"2017-01-01T00:00:00Z"}`, 0, "1 0 0", ""}},
 			"t1 2017-01-01T00:00:00 1 good", "",
 		},
-		"one older than what is kept is refused": {
+		"a reading older than its retention is rejected": {
 			[]step{
 				{
 					"g1", t1, `{"value":1,"timestamp":0}`, 0x83, "0 0 1",
@@ -100,7 +100,7 @@ func TestOutcomes(t *testing.T) {
 				},
 			}, "", "g1 sensors/g1/t1/data too_old 1",
 		},
-		"one older than its sensor keeps is refused": {
+		"one older than its sensor's retention is rejected": {
 			[]step{
 				{
 					"g1", "sensors/g1/week/data",
@@ -117,7 +117,7 @@ func TestOutcomes(t *testing.T) {
 			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good",
 			"g1 sensors/g1/week/data too_old 1",
 		},
-		"five minutes ahead are stored, more is refused": {
+		"five minutes ahead are stored, more is rejected": {
 			[]step{
 				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T12:05:00Z"}`, 0, "1 0 0", ""},
 				{
@@ -132,13 +132,13 @@ func TestOutcomes(t *testing.T) {
 			}, "t1 2026-03-04T12:05:00 1 good", "g1 sensors/g1/t1/data future_timestamp 1\n" +
 				"g1 sensors/g1/t1/data future_timestamp 1",
 		},
-		"null and NaN are no value of bad quality": {
+		"null and NaN are stored without a value, with bad quality": {
 			[]step{
 				{"g1", t1, `{"value":null,"quality":"good",` + at3 + `}`, 0, "1 0 0", ""},
 				{"g1", "sensors/g1/t2/data", `{"value":"NaN",` + at3 + `}`, 0, "1 0 0", ""},
 			}, "t1 2026-03-04T03:00:00 NaN bad\nt2 2026-03-04T03:00:00 NaN bad", "",
 		},
-		"infinity is refused": {
+		"infinity is rejected": {
 			[]step{
 				{"g1", t1, `{"value":1e309}`, 0x99, "0 0 1",
 					"invalid_value: value 1e309 is beyond"},
@@ -176,7 +176,7 @@ func TestOutcomes(t *testing.T) {
 				"0x40940000\nt1 2026-03-04T03:00:00.003 -0.1 uncertain 0x40940000\n" +
 				"t1 2026-03-04T03:00:00.004 101 bad", "",
 		},
-		"an unknown sensor is refused and not made": {
+		"an unknown sensor is rejected and not created": {
 			[]step{
 				{
 					"g1", "sensors/g1/new/data", `{"value":1}`, 0x83, "0 0 1",
@@ -184,7 +184,7 @@ func TestOutcomes(t *testing.T) {
 				},
 			}, "", "g1 sensors/g1/new/data unknown_sensor 1",
 		},
-		"an unknown gateway is refused": {
+		"an unknown gateway is rejected": {
 			[]step{
 				{
 					"", "sensors/g9/t1/data", `{"value":1}`, 0x87, "0 0 1",
@@ -197,7 +197,7 @@ func TestOutcomes(t *testing.T) {
 			}, "", "g9 sensors/g9/t1/data unknown_gateway 1\ng9 gateways/g9/status " +
 				"unknown_gateway 1",
 		},
-		"another gateway's topic or sensor is refused": {
+		"another gateway's topic or sensor is rejected": {
 			[]step{
 				{
 					"g2", t1, `{"value":1}`, 0x87, "0 0 1",
@@ -225,13 +225,13 @@ func TestOutcomes(t *testing.T) {
 				"g2 gateways/g1/status not_owner 1\ng1 sensors/g1/4/data not_owner 1\n" +
 				"g1 gateways/g1/data not_owner 1",
 		},
-		"what is not in use is refused": {
+		"a sensor that is not in use is rejected": {
 			[]step{
 				{"g1", "sensors/g1/off/data", `{"value":1}`, 0x87, "0 0 1", "inactive"},
 				{"idle", "sensors/idle/i1/data", `{"value":1}`, 0x87, "0 0 1", "inactive"},
 			}, "", "g1 sensors/g1/off/data inactive 1\nidle sensors/idle/i1/data inactive 1",
 		},
-		"a payload that is not strict JSON is refused as a whole": {
+		"a payload that is not strict JSON is rejected as a whole": {
 			[]step{
 				{"g1", t1, `value=1`, 0x99, "0 0 1", "malformed"},
 				{"g1", t1, `{"value":1,"value":2}`, 0x99, "0 0 1", "malformed"},
@@ -250,7 +250,7 @@ func TestOutcomes(t *testing.T) {
 			}, "", strings.Repeat("g1 sensors/g1/t1/data malformed 1\n",
 				6) + "g1 gateways/g1/data malformed 1\ng1 gateways/g1/status malformed 1",
 		},
-		"one over the size is refused": {
+		"one over the size is rejected": {
 			[]step{
 				{
 					"g1", t1, `{"value":1}` + strings.Repeat(" ", 1<<20), 0x99, "0 0 1",
@@ -271,7 +271,7 @@ func TestOutcomes(t *testing.T) {
 				"a\ufffdb\ufffd unknown_topic 1\ng1 " + strings.Repeat("x/\u00e4/", 102) +
 				"x/ unknown_topic 1",
 		},
-		"one bad sample is refused alone": {
+		"one invalid sample is rejected alone": {
 			[]step{
 				{
 					"g1", gateway,
@@ -287,7 +287,7 @@ func TestOutcomes(t *testing.T) {
 				"g1 gateways/g1/data invalid_value 1\ng1 gateways/g1/data invalid_value 1\n" +
 				"g1 gateways/g1/data unknown_sensor 1",
 		},
-		"all samples bad is a refusal": {
+		"all samples invalid is a rejection": {
 			[]step{
 				{
 					"g1", gateway, `[{"sensor":"x","value":1},{"sensor":"y","value":1}]`, 0x83,
@@ -306,7 +306,7 @@ func TestOutcomes(t *testing.T) {
 			},
 			"t1 2026-03-04T03:00:00 1 good", "g1 sensors/g1/t1/data conflict 1",
 		},
-		"the same refusal again is counted": {
+		"the same rejection again is counted": {
 			[]step{
 				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
 				{"g1", t1, `nonsense`, 0x99, "0 0 1", "malformed"},
@@ -331,8 +331,8 @@ func TestOutcomes(t *testing.T) {
 			if got := b.stored(); got != tt.stored {
 				t.Errorf("stored: got\n%s\nwant\n%s", got, tt.stored)
 			}
-			if got := b.refused(); got != tt.refused {
-				t.Errorf("refused: got\n%s\nwant\n%s", got, tt.refused)
+			if got := b.recorded(); got != tt.recorded {
+				t.Errorf("recorded: got\n%s\nwant\n%s", got, tt.recorded)
 			}
 			b.stop()
 			var lines []string

@@ -145,9 +145,9 @@ func TestMessage_HasALimitOfEvaluations(t *testing.T) {
 	if n := scan[int](t, b.db, `SELECT count(*) FROM sensor_data`); n != r.Accepted {
 		t.Errorf("stored %d readings, accepted %d", n, r.Accepted)
 	}
-	const refused = `SELECT sum(count) FROM rejections WHERE reason = $1`
-	if n := scan[int](t, b.db, refused, reason); n != r.RejectedTotal {
-		t.Errorf("recorded %d refusals, refused %d", n, r.RejectedTotal)
+	const rejected = `SELECT sum(count) FROM rejections WHERE reason = $1`
+	if n := scan[int](t, b.db, rejected, reason); n != r.RejectedTotal {
+		t.Errorf("recorded %d rejections, rejected %d", n, r.RejectedTotal)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestReading_WhoseAlarmsTakeTooLongIsRejected(t *testing.T) {
 		t.Errorf("a single reading: got %+v", r)
 	}
 	want := "g1 gateways/g1/data alarm_overload 1\ng1 sensors/g1/t2/data alarm_overload 1"
-	if got := b.refused(); got != want {
+	if got := b.recorded(); got != want {
 		t.Errorf("recorded: got\n%s\nwant\n%s", got, want)
 	}
 	rs, err := b.Write(t.Context(), []store.Reading{{SensorID: b.id("t2"), Value: 5}})

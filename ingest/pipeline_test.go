@@ -177,7 +177,7 @@ func TestSubmit_APublisherLeavesRoomForOthers(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	t.Run("what was taken is committed first, and nothing more is taken", func(t *testing.T) {
+	t.Run("messages in flight are committed, and no more are taken", func(t *testing.T) {
 		b := newTestPipeline(t, ingest.DefaultConfig())
 		release := b.hold()
 		defer release()
@@ -275,10 +275,10 @@ func TestWrite_OfACallerThatHasGone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	release()
-	until(t, "what was taken is stored all the same",
+	until(t, "its readings are stored all the same",
 		func() bool { return scan[int](t, b.db, `SELECT count(*) FROM sensor_data`) == 1 })
 	if _, err := b.Write(ctx, []store.Reading{{SensorID: b.id("t2"), Value: 1}}); err == nil {
-		t.Error("a caller that is gone was answered")
+		t.Error("a caller that has gone was answered")
 	}
 }
 
@@ -299,7 +299,7 @@ func TestLag_IsTheAgeOfTheOldestMessageInFlight(t *testing.T) {
 		func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
 	second := b.send("g1", t1, `{"value":2}`, noon.Add(30*time.Second))
 	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
-		t.Errorf("with another behind it: got %v, want 1m", lag)
+		t.Errorf("with a later message waiting: got %v, want 1m", lag)
 	}
 	if err := hold.Rollback(); err != nil {
 		t.Fatal(err)

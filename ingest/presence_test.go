@@ -36,11 +36,12 @@ func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
 			`{"status":"online","timestamp":"2026-03-04T12:00:01Z"}`, 0, "online 12:00:02 -1000",
 		},
 		{
-			"a retained offline is older than what was heard", retained,
+			"a retained offline is older than the messages received", retained,
 			`{"status":"offline",` + long + `}`, 0, "online 12:00:02 -1000",
 		},
 		{
-			"a retained online is no clock", retained, `{"status":"online",` + long + `}`, 0,
+			"a retained online does not set the skew", retained, `{"status":"online",` + long +
+				`}`, 0,
 			"online 12:00:02 -1000",
 		},
 		{
@@ -48,7 +49,7 @@ func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
 			"offline 12:00:05 -1000",
 		},
 		{"it comes back", external, `{"status":"online"}`, 0, "online 12:00:06 -1000"},
-		{"a will is no clock", will, `{"status":"online",` + long + `}`, 0,
+		{"a will does not set the skew", will, `{"status":"online",` + long + `}`, 0,
 			"online 12:00:07 -1000"},
 		{
 			"seconds are no milliseconds", external, `{"status":"online","timestamp":1772625608}`,
@@ -71,7 +72,7 @@ func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
 			`{"status":"online","timestamp":"2026-03-04T13:00:12Z"}`, 0, "online 12:00:12 3600000",
 		},
 		{
-			"a timestamp that is no clock's", external,
+			"a timestamp that is years ahead", external,
 			`{"status":"online","timestamp":253402300799999}`, 0x83, "online 12:00:12 3600000",
 		},
 	}
@@ -126,11 +127,12 @@ func TestPresence(t *testing.T) {
 			"online 12:00:01 ",
 		},
 		{
-			"it says that it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 2,
+			"it says that it is offline", "g1", "gateways/g1/status", `{"status":"offline"}`, 2,
 			"offline 12:00:02 ",
 		},
 		{
-			"a refused sample of its own sensor says that it is there", "g1", "sensors/g1/t2/data",
+			"a rejected sample of its own sensor says that it is online", "g1",
+			"sensors/g1/t2/data",
 			`{"value":"x"}`, 3, "online 12:00:03 ",
 		},
 		{

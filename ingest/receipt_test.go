@@ -156,7 +156,7 @@ func TestExpiry(t *testing.T) {
 		r.Rejected[0].Reason != "expired" {
 		t.Errorf("too late: got %+v", r)
 	}
-	if got := b.refused(); !strings.Contains(got, "g1 sensors/g1/t1/data expired 1") {
+	if got := b.recorded(); !strings.Contains(got, "g1 sensors/g1/t1/data expired 1") {
 		t.Errorf("recorded: %s", got)
 	}
 }

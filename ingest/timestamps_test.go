@@ -10,9 +10,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestServerClock_Jumps has a gateway whose clock is right, and a server whose clock is not: no
-// sample is without an outcome, none is stored twice, and what a wrong clock refused is stored when
-// it is sent again.
+// TestServerClock_Jumps has a gateway whose clock is right, and a server whose clock is wrong. Every
+// sample has an outcome, none is stored twice, and one that was rejected because of the wrong clock
+// is stored when it is sent again.
 func TestServerClock_Jumps(t *testing.T) {
 	b := newTestPipeline(t, ingest.DefaultConfig())
 	with := func(value int, clock string) string {
@@ -30,18 +30,19 @@ func TestServerClock_Jumps(t *testing.T) {
 		{"the clock is right", 0, with(1, "12:00:00"), 0, "1 0 0", "12:00:00"},
 		{"an hour ahead", ahead, with(2, "12:00:01"), 0, "1 0 0", "12:00:01"},
 		{
-			"an hour ahead, five minutes behind it", ahead, with(3, "13:05:00"), 0, "1 0 0",
+			"an hour ahead, five minutes more", ahead, with(3, "13:05:00"), 0, "1 0 0",
 			"13:05:00",
 		},
-		{"put right, latest stays", 0, with(4, "12:00:02"), 0, "1 0 0", "13:05:00"},
+		{"corrected, latest stays", 0, with(4, "12:00:02"), 0, "1 0 0", "13:05:00"},
 		{"sent again", 0, with(4, "12:00:02"), 0, "0 1 0", "13:05:00"},
 		// noon is taken
-		{"put right, the time of receipt", 0, `{"value":5}`, 0x83, "0 0 1", "13:05:00"},
+		{"corrected, the time of receipt", 0, `{"value":5}`, 0x83, "0 0 1", "13:05:00"},
 		{"an hour behind", behind, with(6, "12:00:03"), 0x83, "0 0 1", "13:05:00"},
 		{"an hour behind, the time of receipt", behind, `{"value":7}`, 0, "1 0 0", "13:05:00"},
 		{"years ahead", years, with(8, "12:00:04"), 0x83, "0 0 1", "13:05:00"},
-		{"put right, what was from the future", 0, with(6, "12:00:03"), 0, "1 0 0", "13:05:00"},
-		{"put right, what was too old", 0, with(8, "12:00:04"), 0, "1 0 0", "13:05:00"},
+		{"corrected, a reading that was in the future", 0, with(6, "12:00:03"), 0, "1 0 0",
+			"13:05:00"},
+		{"corrected, a reading that was too old", 0, with(8, "12:00:04"), 0, "1 0 0", "13:05:00"},
 	}
 	for _, s := range steps {
 		r := b.wait(b.send("g1", "sensors/g1/t2/data", s.payload, noon.Add(s.off)))
@@ -66,11 +67,11 @@ func TestServerClock_Jumps(t *testing.T) {
 	if got := b.stored(); got != want {
 		t.Errorf("stored: got\n%s\nwant\n%s", got, want)
 	}
-	refused := make(map[string]int)
-	for line := range strings.Lines(b.refused()) {
-		refused[strings.Fields(line)[2]]++
+	rejected := make(map[string]int)
+	for line := range strings.Lines(b.recorded()) {
+		rejected[strings.Fields(line)[2]]++
 	}
-	if refused["conflict"] != 1 || refused["future_timestamp"] != 1 || refused["too_old"] != 1 {
-		t.Errorf("refused: got %v", refused)
+	if rejected["conflict"] != 1 || rejected["future_timestamp"] != 1 || rejected["too_old"] != 1 {
+		t.Errorf("recorded: got %v", rejected)
 	}
 }

@@ -79,7 +79,7 @@ func TestWrite(t *testing.T) {
 		latest[0].Timestamp.Before(now.Add(-time.Second)) {
 		t.Errorf("latest: got %v, %v", latest, err)
 	}
-	if got := b.refused(); got != "" {
+	if got := b.recorded(); got != "" {
 		t.Errorf("a bulk write was recorded: %s", got)
 	}
 	if status := scan[string](t, b.db,

@@ -62,7 +62,7 @@ func TestStop(t *testing.T) {
 		b.stop()
 		c.reads("DISCONNECT 0x8b", "closed")
 	})
-	t.Run("it stops while a publisher waits, a client is deaf, and one has not logged in",
+	t.Run("it stops while a publisher waits, a client does not read, and one has not logged in",
 		func(t *testing.T) {
 			b := newTestBroker(t, nil)
 			waiting := make(chan struct{}, 1)

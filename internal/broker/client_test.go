@@ -138,7 +138,7 @@ func (c *client) read() string {
 	return pk.PacketType()
 }
 
-// reads checks what comes next.
+// reads checks the next packets.
 func (c *client) reads(want ...string) {
 	c.t.Helper()
 	for _, w := range want {

@@ -43,8 +43,8 @@ func TestMalformedPackets_EndTheConnectionAtOnce(t *testing.T) {
 	}
 	until(t, "every one is offline",
 		func() bool {
-			return strings.Count(b.said(), g1Offline) >= 1 && b.connected() == 1
-		}, b.said)
+			return strings.Count(b.submittedStatuses(), g1Offline) >= 1 && b.connected() == 1
+		}, b.submittedStatuses)
 	bystander.pings()
 	if out := b.out.String(); strings.Contains(out, "panic") ||
 		strings.Contains(out, "goroutine") || strings.Count(out, "reason=malformed") != 1 {
@@ -76,7 +76,7 @@ func TestMalformedPackets_BeforeLogin(t *testing.T) {
 	if out := b.out.String(); strings.Contains(out, "panic") {
 		t.Errorf("logged:\n%s", out)
 	}
-	if got := b.said(); got != g1Online {
+	if got := b.submittedStatuses(); got != g1Online {
 		t.Errorf("said: %s", got)
 	}
 }

@@ -62,7 +62,7 @@ func TestConnect_OlderVersionsGetTheirReturnCodes(t *testing.T) {
 		"an empty secret": {
 			connectOf("MQTT", 4, user|clean, "g1", "", "", "g1", ""), []byte{0x20, 2, 0, 5},
 		},
-		"a client id of another": {
+		"another gateway's client id": {
 			connectOf("MQTT", 4, user|clean, "g2", "", "", "g1", "secret"), []byte{0x20, 2, 0, 2},
 		},
 		"a client id of 65,535 bytes": {
@@ -90,7 +90,7 @@ func TestConnect_OlderVersionsGetTheirReturnCodes(t *testing.T) {
 			connectOf("MQTT", 4, user|clean|withWill, "g1", "x", long, "g1", "secret"),
 			[]byte{0x20, 2, 0, 5},
 		},
-		"a version that never was": {
+		"an unknown version": {
 			connectOf("MQTT", 3, user|clean, "g1", "", "", "g1", "secret"), []byte{0x20, 2, 0, 1},
 		},
 		"version 4 by the old name": {
@@ -100,7 +100,7 @@ func TestConnect_OlderVersionsGetTheirReturnCodes(t *testing.T) {
 			connectOf("MQTT", 0x84, user|clean, "g1", "", "", "g1", "secret"),
 			[]byte{0x20, 2, 0, 1},
 		},
-		"a version to come": {
+		"a later version": {
 			connectOf("MQTT", 6, user|clean, "g1", "", "", "g1", "secret"),
 			[]byte{0x20, 64, 0, 0x84},
 		},
@@ -116,7 +116,7 @@ func TestConnect_OlderVersionsGetTheirReturnCodes(t *testing.T) {
 		"a will of QoS 3": {
 			connectOf("MQTT", 4, user|clean|withWill|0x18, "g1", "x", "x", "g1", "secret"), nil,
 		},
-		"the QoS of a will that is not there": {
+		"the QoS of a will without a will": {
 			connectOf("MQTT", 4, user|clean|0x08, "g1", "", "", "g1", "secret"), nil,
 		},
 		"a will on a wildcard": {
@@ -191,7 +191,7 @@ func TestConnect_Version5(t *testing.T) {
 		"an empty secret": {
 			func(c *packets.Connect) { c.Password = nil }, "CONNACK 0x86", "no gateway in use",
 		},
-		"a reason that the client can take": {
+		"a reason string within the client's maximum packet size": {
 			func(c *packets.Connect) {
 				c.ClientID, c.Properties.MaximumPacketSize = "g2", ptr(
 					uint32(200),
@@ -199,7 +199,7 @@ func TestConnect_Version5(t *testing.T) {
 			},
 			"CONNACK 0x85", "must be the user name",
 		},
-		"one that it cannot": {
+		"a reason string over the client's maximum packet size": {
 			func(c *packets.Connect) {
 				c.ClientID, c.Properties.MaximumPacketSize = "g2", ptr(
 					uint32(20),

@@ -18,7 +18,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
-// limit is how long a test waits for what must come.
+// limit is how long a test waits for an event.
 const limit = 20 * time.Second
 
 // testBroker is a running broker whose pipeline is the test.
@@ -30,19 +30,19 @@ type testBroker struct {
 	tls  string         // addresses too, when the settings ask for them
 	ws   string
 	reg  *prometheus.Registry
-	got  chan ingest.Message // what was submitted, but for status reports
+	got  chan ingest.Message // submitted messages, except statuses
 	stop func()              // stops the broker and waits for it
 
 	mu       sync.Mutex
-	submit   func(context.Context, ingest.Message) error // nil: everything is taken
+	submit   func(context.Context, ingest.Message) error // nil: all are taken
 	statuses []string                                    // gateway and status, in order
 	links    []ingest.Link                               // of the statuses
 	secrets  map[string]string                           // of the gateways, by key
-	ids      map[string]int64                            // likewise
+	ids      map[string]int64                            // of the gateways, by key
 	logins   int                                         // how often a secret was checked
 	revoked  map[int64]bool
 	renamed  map[int64]string // keys of gateways that have changed, by credential
-	down     bool             // the database is not there
+	down     bool             // the database is not available
 	// wrong secrets by address and key; nil: they are not limited
 	failures map[string]int
 	// nil: no session outlasts the broker. MQTT sessions by client; those of connected ones last
@@ -179,8 +179,8 @@ func (b *testBroker) listen() (net.Listener, string) {
 	return l, l.Addr().String()
 }
 
-// certified knows the gateways that have a secret; what stands for their credentials is 9000 and
-// more.
+// loginCertificate accepts every gateway that has a secret. Their credentials are numbered from
+// 9000.
 func (b *testBroker) loginCertificate(_ context.Context, key string) (Gateway, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -251,20 +251,24 @@ func (b *testBroker) take(ctx context.Context, m ingest.Message) error {
 	return nil
 }
 
-// said returns what was reported of gateways so far.
-func (b *testBroker) said() string {
+// submittedStatuses returns the statuses that were submitted so far, one a line.
+func (b *testBroker) submittedStatuses() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Join(b.statuses, "\n")
 }
 
-func (b *testBroker) says(want ...string) {
+// waitForStatuses waits until exactly these statuses are submitted.
+func (b *testBroker) waitForStatuses(want ...string) {
 	b.t.Helper()
-	until(b.t, "it is said that "+strings.Join(want, ", "),
-		func() bool { return b.said() == strings.Join(want, "\n") }, b.said)
+	until(b.t, "the statuses are "+strings.Join(want, ", "),
+		func() bool {
+			return b.submittedStatuses() == strings.Join(want,
+				"\n")
+		}, b.submittedStatuses)
 }
 
-// set changes something that the broker asks for.
+// set changes the fields that the broker's callbacks read.
 func (b *testBroker) set(change func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -280,7 +284,7 @@ func (b *testBroker) next(n int) []ingest.Message {
 		case m := <-b.got:
 			ms = append(ms, m)
 		case <-time.After(limit):
-			b.t.Fatalf("%d of %d messages came", len(ms), n)
+			b.t.Fatalf("got %d of %d messages", len(ms), n)
 		}
 	}
 	return ms

@@ -18,7 +18,7 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 			b.ids["g1"] = 7
 		})
 	}
-	t.Run("it subscribes to nothing", func(t *testing.T) {
+	t.Run("it cannot subscribe", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		c, older := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:a" }), b.old("g1")
 		rename(b)
@@ -27,9 +27,9 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		if got := older.answer([]byte{0x82, 8, 0, 9, 0, 3, 'a', '/', 'b', 1}); len(got) > 0 {
 			t.Errorf("got % x", got)
 		}
-		until(t, "both are gone", func() bool { return b.connected() == 0 })
+		until(t, "both connections have ended", func() bool { return b.connected() == 0 })
 	})
-	t.Run("it gets no alarms of the other", func(t *testing.T) {
+	t.Run("it gets no alarms of the other gateway", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		c := b.client("g1")
 		c.listen(alarms, 1, 0)
@@ -39,7 +39,7 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		}
 		c.pings()
 	})
-	t.Run("the other does not inherit its session", func(t *testing.T) {
+	t.Run("the other gateway does not inherit its session", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		lasting := func(c *packets.Connect) {
 			c.CleanStart = false
@@ -49,7 +49,7 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		c := b.client("g1", lasting)
 		c.listen("gateways/g1/commands/a", 1, 0)
 		c.close()
-		until(t, "it is gone", func() bool { return b.connected() == 0 })
+		until(t, "the connection has ended", func() bool { return b.connected() == 0 })
 		rename(b)
 		b.set(func() { b.renamed = nil })
 		heir := b.dial()
@@ -67,11 +67,12 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		rename(b)
 		heir := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 		c.close()
-		until(t, "it is offline", func() bool { return strings.Contains(b.said(), g1Offline) },
-			b.said)
-		if !strings.Contains(b.said(), `gateways/7 by g1 {"status":"online"}`) ||
-			strings.Contains(b.said(), `gateways/7 by g1 {"status":"offline"}`) {
-			t.Errorf("said: %s", b.said())
+		until(t, "it is offline",
+			func() bool { return strings.Contains(b.submittedStatuses(), g1Offline) },
+			b.submittedStatuses)
+		if !strings.Contains(b.submittedStatuses(), `gateways/7 by g1 {"status":"online"}`) ||
+			strings.Contains(b.submittedStatuses(), `gateways/7 by g1 {"status":"offline"}`) {
+			t.Errorf("said: %s", b.submittedStatuses())
 		}
 		heir.publish(1, 1, topic, "x")
 		if m := b.next(1)[0]; m.GatewayID != 7 {

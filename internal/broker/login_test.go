@@ -145,7 +145,7 @@ func TestKeepAlive_EndsSilentConnections(t *testing.T) {
 	b := newTestBroker(t, nil)
 	c := b.client("g1", func(c *packets.Connect) { c.KeepAlive = 1 })
 	c.ends(5 * time.Second)
-	b.says(g1Online, g1Offline)
+	b.waitForStatuses(g1Online, g1Offline)
 }
 
 func TestConnect_OverTheConnectionLimits(t *testing.T) {

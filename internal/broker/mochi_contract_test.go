@@ -16,7 +16,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
 )
 
-// mochiProbe is a hook whose methods a test chooses, and which notes what is called.
+// mochiProbe is a hook that records its calls and whose methods a test sets.
 type mochiProbe struct {
 	mqtt.HookBase
 	publish func(mochi.Packet) error

@@ -245,7 +245,7 @@ func TestPacketCheck_NamesTheError(t *testing.T) {
 		"a session that did not last and now does": {
 			0xe0, []byte{0, 5, 17, 0, 0, 0, 9}, codeProtocolError,
 		},
-		"more behind a PUBACK":                       {0x40, []byte{0, 1, 0, 0, 9}, codeMalformed},
+		"bytes after a PUBACK":                       {0x40, []byte{0, 1, 0, 0, 9}, codeMalformed},
 		"a packet identifier 0 that is acknowledged": {0x40, []byte{0, 0}, codeProtocolError},
 	}
 	for name, tt := range tests {

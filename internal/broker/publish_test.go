@@ -89,30 +89,30 @@ func TestPuback_ReasonString(t *testing.T) {
 		receipt ingest.Receipt
 		want    string
 	}{
-		"success has no reason": {none, ingest.Receipt{}, "PUBACK 1 0x00"},
-		"a refusal says why": {
+		"a success has no reason string": {none, ingest.Receipt{}, "PUBACK 1 0x00"},
+		"a rejection has a reason string": {
 			none, refused, "PUBACK 1 0x99 malformed: it is empty",
 		},
-		"a success may say something": {
+		"a success may have a reason string": {
 			none, partly, "PUBACK 1 0x00 1 of 2 refused",
 		},
-		"not to a client that wants none": {
+		"a client that requests none gets none": {
 			func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(0)) }, refused,
 			"PUBACK 1 0x99",
 		},
-		"to a client that says that it wants it": {
+		"a client that requests it gets it": {
 			func(c *packets.Connect) { c.Properties.RequestProblemInfo = ptr(byte(1)) }, refused,
 			"PUBACK 1 0x99 malformed: it is empty",
 		},
-		"not to a client that cannot take so much": {
+		"none over the client's maximum packet size": {
 			func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(30)) }, refused,
 			"PUBACK 1 0x99",
 		},
-		"to a client that can take it just so": {
+		"one of just the client's maximum packet size": {
 			func(c *packets.Connect) { c.Properties.MaximumPacketSize = ptr(uint32(31)) }, refused,
 			"PUBACK 1 0x99 malformed: it is empty",
 		},
-		"a long one is whole, within what a packet is": {
+		"a long reason is sent whole": {
 			none,
 			ingest.Receipt{Code: 0x83, Text: strings.Repeat("ä", 900)},
 			"PUBACK 1 0x83 " + strings.Repeat("ä", 900),
@@ -159,7 +159,7 @@ func TestPublish_WithMQTT311(t *testing.T) {
 	}
 	ms := b.next(4)
 	ms[2].Done(ingest.Receipt{})
-	ms[1].Done(ingest.Receipt{Code: 0x99, Text: "malformed"}) // there is no way to say so
+	ms[1].Done(ingest.Receipt{Code: 0x99, Text: "malformed"}) // 3.1.1 has no reason codes
 	c.gets(0x40, 2, 0, 1, 0x40, 2, 0, 2)
 	for _, m := range append(b.next(2), ms[3]) {
 		m.Done(ingest.Receipt{})
@@ -229,8 +229,14 @@ func TestPublish_ToOtherTopics(t *testing.T) {
 				Properties: &packets.Properties{TopicAlias: ptr(uint16(1))},
 			})
 		},
-		"a NUL":             func(c *client) { c.publish(1, 1, "sensors/g1\x00/s/data", "x") },
-		"what is not UTF-8": func(c *client) { c.publish(1, 1, "sensors/g1\xff/s/data", "x") },
+		"a NUL": func(c *client) {
+			c.publish(1, 1, "sensors/g1\x00/s/data",
+				"x")
+		},
+		"a topic that is not UTF-8": func(c *client) {
+			c.publish(1, 1, "sensors/g1\xff/s/data",
+				"x")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.client("g1")
@@ -273,9 +279,9 @@ func TestPublish_WithRetainIsNotRetained(t *testing.T) {
 	older.close()
 	until(t, "the will came",
 		func() bool {
-			return strings.Contains(b.said(),
+			return strings.Contains(b.submittedStatuses(),
 				`g2 by g2 {"status":"offline","why":"will"}`)
-		}, b.said)
+		}, b.submittedStatuses)
 	if n := len(b.server.Topics.Retained.GetAll()); n != 0 {
 		for topic := range b.server.Topics.Retained.GetAll() {
 			if !strings.HasPrefix(topic, "$SYS") {

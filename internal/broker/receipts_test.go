@@ -54,14 +54,14 @@ func (c *client) confirm(id uint16) {
 	c.send(packets.PUBACK, &packets.Puback{PacketID: id, Properties: &packets.Properties{}})
 }
 
-// noReceipt waits until so many were not answered for this reason.
+// noReceipt waits until the counter of receipts not sent for this reason is want.
 func (b *testBroker) noReceipt(reason string, want int) {
 	b.t.Helper()
 	until(b.t, fmt.Sprintf("%d are not answered: %s", want, reason),
 		func() bool { return b.counted("oei_mqtt_no_receipt_total", reason) == want })
 }
 
-// counted is what a counter stands at; of those with labels it is the one with this value.
+// counted returns the value of a counter, of the one with this label value if it has labels.
 func (b *testBroker) counted(name, label string) int {
 	b.t.Helper()
 	families, err := b.reg.Gather()

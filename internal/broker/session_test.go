@@ -63,7 +63,7 @@ func TestSession_Present(t *testing.T) {
 	restart()
 	connect("after a restart while it was away", present, lasting)
 	connect("taking over from itself", present, lasting)
-	until(t, "the other one is gone", func() bool { return b.connected() == 1 })
+	until(t, "the other connection has ended", func() bool { return b.connected() == 1 })
 	b.set(func() {
 		if kept["g1"] != forEver {
 			t.Errorf("the end of the one that was taken over counts: %v", kept["g1"])
@@ -74,7 +74,7 @@ func TestSession_Present(t *testing.T) {
 	restart()
 	connect("one that ends with its connection", present, brief)
 	restart()
-	connect("and then it is gone", fresh, lasting)
+	connect("after its connection has ended", fresh, lasting)
 
 	older := func(want ...byte) old {
 		t.Helper()
@@ -109,8 +109,8 @@ func TestRevocation_EndsConnections(t *testing.T) {
 
 func TestRevocation_EndsConnectionsOfClientsThatDoNotRead(t *testing.T) {
 	b := newTestBroker(t, nil)
-	deaf, c := b.client("g1"), b.client("g2")
-	deaf.stuff()
+	slow, c := b.client("g1"), b.client("g2")
+	slow.stuff()
 	b.set(func() { b.revoked[2000+'1'], b.revoked[2000+'2'] = true, true })
 	c.ends(5 * time.Second)
 }

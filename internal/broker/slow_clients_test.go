@@ -27,8 +27,8 @@ func (c *client) stuff() {
 
 func TestSlowClient_DoesNotDelayOthers(t *testing.T) {
 	b := newTestBroker(t, func(c *Config) { c.WriteTimeout = 2 * time.Second })
-	deaf, c := b.client("g1"), b.client("g2")
-	ms := b.unread(deaf)
+	slow, c := b.client("g1"), b.client("g2")
+	ms := b.unread(slow)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,9 +47,9 @@ func TestSlowClient_DoesNotDelayOthers(t *testing.T) {
 		c.reads(fmt.Sprintf("PUBACK %d 0x00", i+1))
 	}
 	if b.connected() != 2 {
-		t.Error("the deaf one was not there all the time")
+		t.Error("the slow client was disconnected too early")
 	}
-	until(t, "it is disconnected", func() bool { return b.connected() == 1 })
+	until(t, "the client is disconnected", func() bool { return b.connected() == 1 })
 }
 
 // unread has a client publish so much that it must not leave the answers unread, and returns the
@@ -66,14 +66,14 @@ func (b *testBroker) unread(c *client) []ingest.Message {
 
 func TestSlowClient_ThatSendsIsDisconnected(t *testing.T) {
 	b := newTestBroker(t, func(c *Config) { c.WriteTimeout = time.Second })
-	deaf := b.client("g1")
-	for _, m := range b.unread(deaf) {
+	slow := b.client("g1")
+	for _, m := range b.unread(slow) {
 		m.Done(ingest.Receipt{Code: 0x83, Text: strings.Repeat("x", 60_000)})
 	}
 	loose := bytesOf(packets.PUBLISH, 0,
 		&packets.Publish{Topic: topic, Properties: &packets.Properties{}})
-	until(t, "it is disconnected", func() bool {
-		_, _ = deaf.conn.Write(loose)
+	until(t, "the client is disconnected", func() bool {
+		_, _ = slow.conn.Write(loose)
 		return b.connected() == 0
 	})
 }

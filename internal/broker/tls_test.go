@@ -40,18 +40,18 @@ func TestTLS_Connections(t *testing.T) {
 		connect     func(*packets.Connect)
 		want        string
 	}{
-		"a secret":                                     {"", none, "CONNACK 0x00"},
-		"a wrong secret":                               {"", wrong, "CONNACK 0x86"},
-		"nothing":                                      {"", bare, "CONNACK 0x85"},
-		"a name only":                                  {"", named, "CONNACK 0x86"},
-		"a certificate":                                {"g1", bare, "CONNACK 0x00"},
-		"a certificate and a name":                     {"g1", named, "CONNACK 0x00"},
-		"a certificate and a secret":                   {"g1", none, "CONNACK 0x00"},
-		"a certificate and a wrong secret":             {"g1", wrong, "CONNACK 0x86"},
-		"another's certificate":                        {"g2", named, "CONNACK 0x86"},
-		"another's certificate, and its own secret":    {"g2", none, "CONNACK 0x86"},
-		"another's certificate without a name":         {"g2", bare, "CONNACK 0x85"},
-		"a certificate of a gateway that is not known": {"g9", g9, "CONNACK 0x86"},
+		"a secret":                                  {"", none, "CONNACK 0x00"},
+		"a wrong secret":                            {"", wrong, "CONNACK 0x86"},
+		"nothing":                                   {"", bare, "CONNACK 0x85"},
+		"a name only":                               {"", named, "CONNACK 0x86"},
+		"a certificate":                             {"g1", bare, "CONNACK 0x00"},
+		"a certificate and a name":                  {"g1", named, "CONNACK 0x00"},
+		"a certificate and a secret":                {"g1", none, "CONNACK 0x00"},
+		"a certificate and a wrong secret":          {"g1", wrong, "CONNACK 0x86"},
+		"another's certificate":                     {"g2", named, "CONNACK 0x86"},
+		"another's certificate, and its own secret": {"g2", none, "CONNACK 0x86"},
+		"another's certificate without a name":      {"g2", bare, "CONNACK 0x85"},
+		"a certificate of an unknown gateway":       {"g9", g9, "CONNACK 0x86"},
 		"a certificate and a suffix to tell them apart": {
 			"g1", func(c *packets.Connect) { bare(c); c.ClientID = "g1:b" }, "CONNACK 0x00",
 		},
@@ -97,9 +97,9 @@ func TestTLS_Connections(t *testing.T) {
 		c.close()
 		until(t, "the will came",
 			func() bool {
-				return strings.Contains(b.said(),
+				return strings.Contains(b.submittedStatuses(),
 					`g2 by g2 {"status":"offline","why":"will"}`)
-			}, b.said)
+			}, b.submittedStatuses)
 	})
 	t.Run("a gateway out of use is disconnected, and not let in again", func(t *testing.T) {
 		c := b.dialTLS(a.trusting("g3", a))

@@ -82,14 +82,14 @@ func TestWebSocket_Connections(t *testing.T) {
 		origin string
 		want   int
 	}{
-		"without an origin":     {mqtt, "", http.StatusSwitchingProtocols},
-		"of an origin that may": {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
+		"without an origin":    {mqtt, "", http.StatusSwitchingProtocols},
+		"of an allowed origin": {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
 		"with the default port": {mqtt, "https://HMI.example:443",
 			http.StatusSwitchingProtocols},
-		"of its own origin":        {mqtt, "http://" + b.ws, http.StatusSwitchingProtocols},
-		"of an origin that is not": {mqtt, "https://evil.example", http.StatusForbidden},
-		"of a file":                {mqtt, "null", http.StatusForbidden},
-		"without the subprotocol":  {websocket.Dialer{}, "", http.StatusBadRequest},
+		"of its own origin":       {mqtt, "http://" + b.ws, http.StatusSwitchingProtocols},
+		"of another origin":       {mqtt, "https://evil.example", http.StatusForbidden},
+		"of a file":               {mqtt, "null", http.StatusForbidden},
+		"without the subprotocol": {websocket.Dialer{}, "", http.StatusBadRequest},
 		"with another subprotocol": {
 			websocket.Dialer{Subprotocols: []string{"mqttv3.1"}}, "", http.StatusBadRequest,
 		},
@@ -105,7 +105,7 @@ func TestWebSocket_Connections(t *testing.T) {
 			}
 		})
 	}
-	t.Run("what is no WebSocket", func(t *testing.T) {
+	t.Run("a request that is not an upgrade", func(t *testing.T) {
 		r, err := http.Get("http://" + b.ws)
 		if err != nil || r.StatusCode != http.StatusBadRequest {
 			t.Fatalf("got %v, %v", r, err)
@@ -145,6 +145,6 @@ func TestWebSocket_WithTLS(t *testing.T) {
 	c.pings()
 	if _, _, err := b.dialWS(websocket.Dialer{Subprotocols: []string{"mqtt"}}, "ws",
 		nil); err == nil {
-		t.Error("it takes what is not TLS")
+		t.Error("it accepts a connection without TLS")
 	}
 }

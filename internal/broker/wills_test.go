@@ -22,17 +22,18 @@ func TestWill(t *testing.T) {
 	t.Run("its own status will is submitted when the connection breaks", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`)).close()
-		b.says(g1Online, `gateways/g1 by g1 {"status":"offline","why":"will"}`, g1Offline)
+		b.waitForStatuses(g1Online, `gateways/g1 by g1 {"status":"offline","why":"will"}`,
+			g1Offline)
 	})
 	t.Run("not when it says goodbye", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`)).leave()
-		b.says(g1Online, g1Offline)
+		b.waitForStatuses(g1Online, g1Offline)
 	})
 	t.Run("without a will it is offline too", func(t *testing.T) {
 		b := newTestBroker(t, nil)
 		b.client("g1").close()
-		b.says(g1Online, g1Offline)
+		b.waitForStatuses(g1Online, g1Offline)
 	})
 	t.Run("a reading may be a will", func(t *testing.T) {
 		b := newTestBroker(t, nil)
@@ -46,7 +47,7 @@ func TestWill(t *testing.T) {
 		func(t *testing.T) {
 			b := newTestBroker(t, nil)
 			b.client("g1", will("gateways/g2/status", `{"status":"offline"}`)).close()
-			b.says(g1Online, `gateways/g2 by g1 {"status":"offline"}`, g1Offline)
+			b.waitForStatuses(g1Online, `gateways/g2 by g1 {"status":"offline"}`, g1Offline)
 		})
 	t.Run("a will to anywhere else goes nowhere", func(t *testing.T) {
 		b := newTestBroker(t, nil)
@@ -61,7 +62,7 @@ func TestWill(t *testing.T) {
 		}
 		other.reads("SUBACK 1 0x00")
 		b.client("g1", will("gateways/g2/commands", "format c:")).close()
-		b.says(`gateways/2 by g2 {"status":"online"}`, g1Online, g1Offline)
+		b.waitForStatuses(`gateways/2 by g2 {"status":"online"}`, g1Online, g1Offline)
 		other.pings()
 		b.none()
 	})
@@ -72,9 +73,9 @@ func TestWill(t *testing.T) {
 		first.reads("DISCONNECT 0x8e", "closed")
 		until(t, "the first has left", func() bool { return b.connected() == 1 })
 		second.pings()
-		b.says(g1Online, g1Online)
+		b.waitForStatuses(g1Online, g1Online)
 		second.leave()
-		b.says(g1Online, g1Online, g1Offline)
+		b.waitForStatuses(g1Online, g1Online, g1Offline)
 	})
 	t.Run("the last of two connections makes it offline", func(t *testing.T) {
 		b := newTestBroker(t, nil)
@@ -82,8 +83,8 @@ func TestWill(t *testing.T) {
 		second := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 		first.close()
 		until(t, "the first has left", func() bool { return b.connected() == 1 })
-		b.says(g1Online, g1Online)
+		b.waitForStatuses(g1Online, g1Online)
 		second.close()
-		b.says(g1Online, g1Online, g1Offline)
+		b.waitForStatuses(g1Online, g1Online, g1Offline)
 	})
 }
