@@ -10,7 +10,8 @@ type Aggregate struct {
 	Sum, Min, Max       float64
 	M2                  float64 // sum of the squared deviations from the mean
 	First, Last         float64
-	Integral            float64 // seconds × value from first to last; each value holds until the next
+	// Integral is the sum of values × seconds from First to Last; each holds until the next.
+	Integral float64
 }
 
 // Add adds a reading that is later than all before.

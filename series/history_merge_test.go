@@ -172,7 +172,8 @@ func TestHistoryMerger_WeighsByTime(t *testing.T) {
 		minute int
 		value  float64
 	}{{-10, 4}, {30, 8}, {75, 2}} {
-		row.Readings = packReading(row.Readings, Reading{At: InstantOf(at(r.minute)), Value: r.value})
+		reading := Reading{At: InstantOf(at(r.minute)), Value: r.value}
+		row.Readings = packReading(row.Readings, reading)
 	}
 	buckets := bucketsOf(t, q, Raw, []PackedRow{row})[1]
 	want := []float64{

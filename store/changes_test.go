@@ -20,7 +20,7 @@ func hourChanged(c store.Change) string {
 	return fmt.Sprintf("%d %s", c.SensorID, c.Hour.Format("2006-01-02T15"))
 }
 
-// watcher reads changes as whoever does so again and again.
+// watcher reads changes repeatedly, each time since the Xmin of the time before.
 type watcher struct {
 	t     *testing.T
 	s     *store.Store
@@ -101,9 +101,7 @@ func TestChanges_OfHoursThatAreOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want("a sensor's deletion", "2 all")
-	if err := s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}))
 	w.want("retention that is for ever")
 }
 
@@ -115,9 +113,7 @@ func TestChanges_OfADroppedPartition(t *testing.T) {
 	write(t, s, store.Reading{SensorID: a, Timestamp: at, Received: at, Value: 1})
 	rolledUp(t, s)
 	w := watchChanges(t, s)
-	if err := s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, s.EnforceRetention(t.Context(), time.Now(), func(store.RetentionStep) {}))
 	got := w.look()
 	if first := "0 " + at.Truncate(24*time.Hour).Format("2006-01-02T15"); len(got) != 24 ||
 		got[0] != first {
@@ -153,7 +149,9 @@ func TestChanges_OfATransactionThatEndsLate(t *testing.T) {
 // mark marks an hour as the transaction of ingest that changes it does.
 func mark(t *testing.T, tx *sql.Tx, sensor int64, hour time.Time) {
 	t.Helper()
-	const q = `INSERT INTO rollup_marks (oldest, sensors, hours) VALUES ($1, ARRAY[$2::int], ARRAY[$1::timestamptz])`
+	const q = `
+		INSERT INTO rollup_marks (oldest, sensors, hours)
+		VALUES ($1, ARRAY[$2::int], ARRAY[$1::timestamptz])`
 	if _, err := tx.ExecContext(t.Context(), q, hour, sensor); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +191,7 @@ func TestChanges_AreDeletedAfterAWhile(t *testing.T) {
 	age(1) // it began behind one that is not over
 	w.look()
 	if w.last.DeletedThrough < before {
-		t.Errorf("one was deleted: deleted through %d, want at least %d", w.last.DeletedThrough, before)
+		t.Errorf("deleted through %d, want at least %d", w.last.DeletedThrough, before)
 	}
 	w = watchChanges(t, s)
 	w.since, w.seen = w.last.DeletedThrough+1, map[store.Change]bool{}

@@ -35,10 +35,16 @@ func BenchmarkHistory(b *testing.B) {
 		store.SideWrites{}); err != nil {
 		b.Fatal(err)
 	}
-	run(b, db, `INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
-		SELECT t, 20 + sin(extract(epoch FROM t)::float8 / 3600), 1, 0 FROM generate_series($1::timestamptz, $2::timestamptz, '1 second') t`, start, now)
-	run(b, db,
-		`INSERT INTO rollup_due (sensor_id, hour) SELECT 1, h FROM generate_series(date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h ON CONFLICT DO NOTHING`, start, now)
+	run(b, db, `
+		INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
+		SELECT t, 20 + sin(extract(epoch FROM t)::float8 / 3600), 1, 0
+		FROM generate_series($1::timestamptz, $2::timestamptz, '1 second') t`, start, now)
+	run(b, db, `
+		INSERT INTO rollup_due (sensor_id, hour)
+		SELECT 1, h
+		FROM generate_series(
+			date_trunc('hour', $1::timestamptz), $2::timestamptz, '1 hour') h
+		ON CONFLICT DO NOTHING`, start, now)
 	began := time.Now()
 	for more := true; more; {
 		var err error
@@ -49,7 +55,11 @@ func BenchmarkHistory(b *testing.B) {
 	b.Logf("rolled up in %v", time.Since(began))
 	run(b, db, `VACUUM ANALYZE`)
 	for name, q := range map[string]series.HistoryQuery{
-		"30 days by hour": {Start: start, End: now, Bounds: boundsOf(b, "1h", start, now, time.UTC)},
+		"30 days by hour": {
+			Start:  start,
+			End:    now,
+			Bounds: boundsOf(b, "1h", start, now, time.UTC),
+		},
 		"a day by minute": {
 			Start:  now.AddDate(0, 0, -3),
 			End:    now.AddDate(0, 0, -2),

@@ -61,7 +61,7 @@ func TestHistory_OfRollupsEqualsThatOfReadings(t *testing.T) {
 	for i := range cap(dense) { // so that minutes are kept
 		dense = append(dense, store.Reading{
 			SensorID:  1,
-			Timestamp: now.Add(-30*time.Hour + time.Duration(i)*3*time.Second).Truncate(time.Second),
+			Timestamp: now.Truncate(time.Second).Add(time.Duration(i*3-30*3600) * time.Second),
 			Received:  now,
 			Value:     1e6 + math.Round(rnd.NormFloat64()*100)/100,
 		})
@@ -102,7 +102,8 @@ func TestHistory_OfRollupsEqualsThatOfReadings(t *testing.T) {
 			)]
 			percentile := rnd.IntN(2) == 0
 			if n < len(forced) {
-				start, end, width, place, percentile = now.Add(-forced[n].span), now, forced[n].width, "UTC", forced[n].percentile
+				start, end = now.Add(-forced[n].span), now
+				width, place, percentile = forced[n].width, "UTC", forced[n].percentile
 			}
 			q := series.HistoryQuery{
 				Sensors: []int64{1, 2, 3, 4},
@@ -205,11 +206,18 @@ func TestHistory_PercentilesAreTheSameBeforeRollUp(t *testing.T) {
 	write(t, s, store.Reading{SensorID: sensor, Timestamp: start.Add(-time.Minute), Value: 1})
 	run(t, db, `
 		INSERT INTO sensor_data (timestamp, value, sensor_id, quality)
-		SELECT t, 20 + sin(date_part('epoch', t)) * (1 + date_part('hour', t)), $1, 0 FROM generate_series($2::timestamptz, $3::timestamptz, '1s') t`,
+		SELECT t, 20 + sin(date_part('epoch', t)) * (1 + date_part('hour', t)), $1, 0
+		FROM generate_series($2::timestamptz, $3::timestamptz, '1s') t`,
 		sensor, start, noon.Add(-time.Second))
-	run(t, db, `INSERT INTO latest (timestamp, received_at, value, sensor_id, quality) VALUES ($2, $2, 1, $1, 0)
-		ON CONFLICT (sensor_id) DO UPDATE SET timestamp = excluded.timestamp`, sensor, noon.Add(-time.Second))
-	run(t, db, `INSERT INTO rollup_due (sensor_id, hour, ready_at) SELECT $1, h, '-infinity' FROM generate_series($2::timestamptz, $3::timestamptz, '1 hour') h
+	run(t, db, `
+		INSERT INTO latest (timestamp, received_at, value, sensor_id, quality)
+		VALUES ($2, $2, 1, $1, 0)
+		ON CONFLICT (sensor_id) DO UPDATE
+		SET timestamp = excluded.timestamp`, sensor, noon.Add(-time.Second))
+	run(t, db, `
+		INSERT INTO rollup_due (sensor_id, hour, ready_at)
+		SELECT $1, h, '-infinity'
+		FROM generate_series($2::timestamptz, $3::timestamptz, '1 hour') h
 		ON CONFLICT DO NOTHING`, sensor, start.Add(-time.Hour), noon)
 	ask := func(start, end time.Time, width string) (text string) {
 		q := series.HistoryQuery{

@@ -97,8 +97,8 @@ func TestHistory_BucketsEqualDateTrunc(t *testing.T) {
 			ok(t, err)
 			var got []string
 			for _, b := range found[sensor] {
-				got = append(got,
-					fmt.Sprintf("%s %d %.9f", b.Start.UTC().Format(time.RFC3339), b.Readings, b.Sum))
+				start := b.Start.UTC().Format(time.RFC3339)
+				got = append(got, fmt.Sprintf("%s %d %.9f", start, b.Readings, b.Sum))
 			}
 			want := truncated(t, db, sensor, unit, name, start, end)
 			if !slices.Equal(got, want) {
@@ -153,7 +153,7 @@ func TestHistory_EqualsPlainArithmetic(t *testing.T) {
 			for range 300 {
 				v := store.Reading{
 					SensorID:  id,
-					Timestamp: noon.Add(time.Duration(r.Int64N(int64(5*time.Hour))) - 2*time.Hour).Truncate(time.Second),
+					Timestamp: noon.Add(time.Duration(r.IntN(5*3600)-2*3600) * time.Second),
 					Value:     1e6 + r.NormFloat64(),
 				}
 				switch r.IntN(10) {
@@ -203,7 +203,8 @@ func TestHistory_EqualsPlainArithmetic(t *testing.T) {
 
 // figures returns a bucket as text, to nine digits.
 func figures(b series.Bucket) string {
-	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
+	return fmt.Sprintf("%v %d %d %d sum %.9g avg %.9g min %.9g max %.9g stddev %.6f "+
+		"first %.9g last %.9g %v %v twa %.4f p50 %.9f gaps %d %v good %.6f",
 		b.Start.UTC(), b.Readings, b.Good, b.Usable, b.Sum, b.Avg(), b.Min, b.Max, b.Stddev(),
 		b.First, b.Last, b.FirstAt.UTC(), b.LastAt.UTC(),
 		b.TimeWeighted, orNaN(b.Percentiles), b.Gaps, b.MaxGap, b.PercentGood())
@@ -355,7 +356,9 @@ func TestHistory_DaysEqualThoseOfPostgres(t *testing.T) {
 		want := scan[string](t, db, `
 			SELECT string_agg(day || ' ' || n, ',' ORDER BY day)
 			FROM (
-				SELECT (date_trunc('day', timestamp, $2) AT TIME ZONE $2)::date AS day, count(*) AS n
+				SELECT
+					(date_trunc('day', timestamp, $2) AT TIME ZONE $2)::date AS day,
+					count(*) AS n
 				FROM sensor_data
 				WHERE sensor_id = $1
 				GROUP BY 1) d`, sensor, c.zone)

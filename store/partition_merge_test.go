@@ -81,7 +81,8 @@ func TestMergePartitions_ChangesNoReading(t *testing.T) {
 		for i := range 250 {
 			late := rs[rnd.IntN(len(rs))]
 			late.SensorID, late.Timestamp = 2, late.Timestamp.Add(time.Duration(i)*time.Millisecond)
-			if _, err := daily.Write(t.Context(), []store.Reading{late}, store.SideWrites{}); err != nil {
+			_, err := daily.Write(t.Context(), []store.Reading{late}, store.SideWrites{})
+			if err != nil {
 				return err
 			}
 			want[line(late)] = true

@@ -181,8 +181,12 @@ func (w *lockedPartitions) statements(
 		"history of minutes":  history(series.ByMinute),
 		"history of hours":    history(series.ByHour),
 		"downsample": func(ctx context.Context) error {
-			_, _, err := w.Downsample(ctx,
-				series.DownsampleQuery{Sensors: []int64{sensor}, Start: start, End: end, Points: 10})
+			_, _, err := w.Downsample(ctx, series.DownsampleQuery{
+				Sensors: []int64{sensor},
+				Start:   start,
+				End:     end,
+				Points:  10,
+			})
 			return err
 		},
 		"export": export(&start, &end),
@@ -214,10 +218,11 @@ func (w *lockedPartitions) statements(
 			return err
 		},
 		"a deletion, and the rollups after it": func(ctx context.Context) error {
-			if _, err := w.DeleteReadings(ctx, sensor, end.Add(-24*time.Hour), end, false); err != nil {
+			_, err := w.DeleteReadings(ctx, sensor, end.Add(-24*time.Hour), end, false)
+			if err != nil {
 				return err
 			}
-			_, _, err := w.RollUp(ctx, 100)
+			_, _, err = w.RollUp(ctx, 100)
 			return err
 		},
 	}

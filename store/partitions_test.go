@@ -15,15 +15,12 @@ import (
 )
 
 func TestPartitions(t *testing.T) {
-	t.Run("back-filled days get theirs, once for many instances at the same time",
+	t.Run("back-filled days get partitions, once for several instances at the same time",
 		func(t *testing.T) {
 			s, db := openRaw(t)
 			others := []*store.Store{s}
 			for range 3 {
-				others = append(others,
-					openAt(t,
-						scan[string](t, db,
-							`SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`)+durable))
+				others = append(others, openAt(t, scan[string](t, db, dsnQuery)+durable))
 			}
 			var rs []store.Reading
 			for d := range 20 {
@@ -57,22 +54,26 @@ func TestPartitions(t *testing.T) {
 			if n := scan[int](t, db, `SELECT count(*) FROM sensor_data`); n != 4*len(rs) {
 				t.Errorf("rows: got %d, want %d", n, 4*len(rs))
 			}
-			if n := scan[int](t, db,
-				`SELECT count(*) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`); n != 22 {
+			if n := scan[int](t, db, countPartitions); n != 22 {
 				t.Errorf("partitions: got %d, want 22", n)
 			}
-			if n := scan[int](t, db,
-				`SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass) AND indisprimary`); n != 22 {
+			const keys = `
+				SELECT count(*)
+				FROM pg_inherits p
+				JOIN pg_index i ON i.indrelid = p.inhrelid AND i.indisprimary
+				WHERE p.inhparent = 'sensor_data'::regclass`
+			if n := scan[int](t, db, keys); n != 22 {
 				t.Errorf("primary keys: got %d, want 22", n)
 			}
 		})
-	t.Run("those of the days to come are made ahead, a second time too", func(t *testing.T) {
+	t.Run("the partitions of the coming days are created ahead, once", func(t *testing.T) {
 		s, db := openRaw(t)
 		for range 2 {
 			ok(t, s.EnsurePartitions(t.Context()))
 		}
 		tomorrow := time.Now().UTC().AddDate(0, 0, 1).Format("20060102")
-		if !scan[bool](t, db, `SELECT to_regclass('sensor_data_'||$1::text) IS NOT NULL`, tomorrow) {
+		const exists = `SELECT to_regclass('sensor_data_'||$1::text) IS NOT NULL`
+		if !scan[bool](t, db, exists, tomorrow) {
 			t.Error("there is none for tomorrow")
 		}
 	})
@@ -195,7 +196,8 @@ func TestPartitions_OfManySizes(t *testing.T) {
 		SELECT extract(epoch FROM b.bounds[2]::timestamptz - b.bounds[1]::timestamptz) / 3600
 		FROM pg_inherits i
 		JOIN pg_class c ON c.oid = i.inhrelid
-		CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, c.oid), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+		CROSS JOIN regexp_match(
+			pg_get_expr(c.relpartbound, c.oid), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
 		WHERE i.inhparent = 'sensor_data'::regclass`)
 	ok(t, err)
 	defer rows.Close()
@@ -255,7 +257,7 @@ func TestPartitions_AutoHeedsRetention(t *testing.T) {
 	ok(t, err)
 	defer db.Close()
 	s := openWith(t, dsn, func(c *store.Config) { c.Partition = "auto" })
-	addSensorWithRetention(t, s, addGateway(t, s, "g").ID, "short", ptr(90))
+	addKept(t, s, addGateway(t, s, "g").ID, "short", ptr(90))
 	now := time.Now().UTC()
 	for age, want := range map[int]float64{50: 7, 400: 31, 1500: 366} {
 		at := now.AddDate(0, 0, -age)
@@ -264,8 +266,11 @@ func TestPartitions_AutoHeedsRetention(t *testing.T) {
 			SELECT extract(epoch FROM b.bounds[2]::timestamptz - b.bounds[1]::timestamptz) / 86400
 			FROM pg_inherits i
 			JOIN pg_class c ON c.oid = i.inhrelid
-			CROSS JOIN regexp_match(pg_get_expr(c.relpartbound, 0), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
-			WHERE i.inhparent = 'sensor_data'::regclass AND $1 >= b.bounds[1]::timestamptz AND $1 < b.bounds[2]::timestamptz`
+			CROSS JOIN regexp_match(
+				pg_get_expr(c.relpartbound, 0), '\(''(.+)''\) TO \(''(.+)''\)') AS b (bounds)
+			WHERE i.inhparent = 'sensor_data'::regclass
+				AND $1 >= b.bounds[1]::timestamptz
+				AND $1 < b.bounds[2]::timestamptz`
 		if days := scan[float64](t, db, q, at); days > want || days < want-3 {
 			t.Errorf("%d days ago: a partition of %v days, want %v", age, days, want)
 		}

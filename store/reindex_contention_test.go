@@ -61,8 +61,10 @@ func TestReindexClosed_AfterAnInterruption(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() {
 				var err error
-				for now := c.now; err == nil; now = now.Add(2 * time.Hour) { // the first passes only record
-					err = c.ReindexClosed(ctx, now, func(d store.Reindexed) { t.Errorf("done: %+v", d) })
+				done := func(d store.Reindexed) { t.Errorf("done: %+v", d) }
+				// the first passes only record
+				for now := c.now; err == nil; now = now.Add(2 * time.Hour) {
+					err = c.ReindexClosed(ctx, now, done)
 				}
 				ended <- err
 			}()
@@ -72,10 +74,11 @@ func TestReindexClosed_AfterAnInterruption(t *testing.T) {
 				t.Error("no error")
 			}
 			eventually(t, "the session has ended", func() bool {
-				return scan[int](t, c.db, `
+				const sessions = `
 					SELECT count(*)
 					FROM pg_stat_activity
-					WHERE datname = current_database() AND application_name = 'oei-ms reindex'`) == 0
+					WHERE datname = current_database() AND application_name = 'oei-ms reindex'`
+				return scan[int](t, c.db, sessions) == 0
 			})
 			if n := scan[int](t, c.db, `
 				SELECT count(*)
@@ -156,7 +159,8 @@ func TestReindexClosed_WhileRetentionDrops(t *testing.T) {
 		run(t, c.db, `DROP TABLE `+other)
 	})
 	c.pass(t, func(d store.Reindexed) { t.Errorf("told %+v", d) })
-	if got := scan[string](t, c.db, `SELECT string_agg(partition, ' ') FROM compactions`); got != theDay {
+	const recorded = `SELECT string_agg(partition, ' ') FROM compactions`
+	if got := scan[string](t, c.db, recorded); got != theDay {
 		t.Errorf("recorded: got %s, want %s", got, theDay)
 	}
 

@@ -20,6 +20,13 @@ type reindexing struct {
 	now time.Time // of the next pass
 }
 
+// dsnQuery returns the address of the database.
+const dsnQuery = `
+	SELECT concat(
+		'host=', current_setting('unix_socket_directories'),
+		' port=5432 user=', current_user,
+		' sslmode=disable dbname=', current_database())`
+
 const (
 	perPartition = 24_000 // readings
 	theDay       = "sensor_data_20260304"
@@ -39,8 +46,8 @@ func newReindexing(t *testing.T, days int) *reindexing {
 	for d := range days {
 		begin := noon.Add(time.Duration(24*d-12) * time.Hour)
 		// makes the partition
-		write(t, other.Store,
-			store.Reading{SensorID: c.ids[0], Timestamp: begin.Add(-time.Nanosecond + 24*time.Hour)})
+		last := begin.Add(24*time.Hour - time.Nanosecond)
+		write(t, other.Store, store.Reading{SensorID: c.ids[0], Timestamp: last})
 		run(t, other.db, `
 			INSERT INTO sensor_data (timestamp, sensor_id, value, quality)
 			SELECT $1::timestamptz + n / 50 * interval '100 s', $2::int + n % 50, n, 0
@@ -55,8 +62,7 @@ func newReindexing(t *testing.T, days int) *reindexing {
 // they end.
 func (c *reindexing) other(t *testing.T) *reindexing {
 	t.Helper()
-	dsn := scan[string](t, c.db,
-		`SELECT 'host=' || current_setting('unix_socket_directories') || ' port=5432 user=' || current_user || ' sslmode=disable dbname=' || current_database()`) + durable
+	dsn := scan[string](t, c.db, dsnQuery) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -68,7 +74,10 @@ func (c *reindexing) end(t *testing.T, rest *reindexing, n int) {
 	t.Helper()
 	ok(t, c.Close())
 	ok(t, c.db.Close())
-	const q = `SELECT sum(pg_stat_get_tuples_inserted(inhrelid)) FROM pg_inherits WHERE inhparent = 'sensor_data'::regclass`
+	const q = `
+		SELECT sum(pg_stat_get_tuples_inserted(inhrelid))
+		FROM pg_inherits
+		WHERE inhparent = 'sensor_data'::regclass`
 	eventually(t, "all readings are counted", func() bool { return scan[int](t, rest.db, q) >= n })
 }
 
@@ -104,8 +113,11 @@ func (c *reindexing) checkDay(t *testing.T, n int) {
 	if got := scan[int](t, c.db, `SELECT count(*) FROM `+theDay); got != n {
 		t.Errorf("readings: got %d, want %d", got, n)
 	}
-	if got := scan[int](t, c.db,
-		`SELECT count(*) FROM pg_index WHERE indrelid = $1::text::regclass AND indisvalid AND indisready AND indisunique`, theDay); got != 1 {
+	const keys = `
+		SELECT count(*)
+		FROM pg_index
+		WHERE indrelid = $1::text::regclass AND indisvalid AND indisready AND indisunique`
+	if got := scan[int](t, c.db, keys, theDay); got != 1 {
 		t.Errorf("keys: got %d, want 1", got)
 	}
 	if got := scan[int](t, c.db,
@@ -158,7 +170,8 @@ func TestReindexClosed_FreesSpace(t *testing.T) {
 	}
 	c.late(t, 2, 2000)
 	if grown = c.size(t); grown < packed*3/2 {
-		t.Fatalf("%d bytes after late readings, %d before: the test would show nothing", grown, packed)
+		t.Fatalf("%d bytes after late readings, %d before: the test would show nothing",
+			grown, packed)
 	}
 	if told = c.until(t, 1); len(told) != 1 || told[0].After > packed*5/4 {
 		t.Errorf("after many late readings: told %+v", told)
@@ -233,8 +246,10 @@ func TestReindexClosed_OnSeveralInstances(t *testing.T) {
 // TestReindexClosed_ShrinksQueues has a queue that was long once and is nearly empty.
 func TestReindexClosed_ShrinksQueues(t *testing.T) {
 	s, db := openRaw(t)
-	run(t, db,
-		`INSERT INTO rollup_due (hour, sensor_id) SELECT now() + n * interval '1 hour', 1 FROM generate_series(1, 200000) n`)
+	run(t, db, `
+		INSERT INTO rollup_due (hour, sensor_id)
+		SELECT now() + n * interval '1 hour', 1
+		FROM generate_series(1, 200000) n`)
 	run(t, db, `DELETE FROM rollup_due WHERE hour > now() + interval '22 hours'`)
 	ok(t, s.ReindexClosed(t.Context(), time.Now(), func(store.Reindexed) {}))
 	if size := scan[int](t, db, `SELECT pg_total_relation_size('rollup_due')`); size > 100_000 {

@@ -38,7 +38,7 @@ const (
 type RetentionStep struct {
 	Partition string
 	Dropped   bool // all of it was removed
-	InUse     bool // it was to be dropped, and was in use for longer than others may be kept waiting
+	InUse     bool // it could not be dropped, since it was in use
 	Bytes     int64
 	SensorID  int64 // whose readings were deleted
 	Readings  int64 // that were deleted

@@ -16,8 +16,8 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// addSensorWithRetention adds a sensor with a retention in days; nil is the default.
-func addSensorWithRetention(t testing.TB, s *store.Store, gateway int64, key string, days *int) store.Sensor {
+// addKept adds a sensor with a retention in days; nil is the default.
+func addKept(t testing.TB, s *store.Store, gateway int64, key string, days *int) store.Sensor {
 	t.Helper()
 	v, err := s.CreateSensor(t.Context(), store.Sensor{
 		GatewayID: gateway,
@@ -33,7 +33,9 @@ func addSensorWithRetention(t testing.TB, s *store.Store, gateway int64, key str
 }
 
 // openWithRetention opens a store with a default retention.
-func openWithRetention(t testing.TB, dsn string, retention time.Duration, size string) *store.Store {
+func openWithRetention(
+	t testing.TB, dsn string, retention time.Duration, size string,
+) *store.Store {
 	t.Helper()
 	cfg := store.DefaultConfig()
 	cfg.Retention, cfg.Partition = retention, size
@@ -59,12 +61,13 @@ func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 			const byDefault = 4 * 24 * time.Hour
 			now := time.Now().UTC()
 			instances := []*store.Store{
-				openWithRetention(t, dsn, byDefault, size), openWithRetention(t, dsn, byDefault, size),
+				openWithRetention(t, dsn, byDefault, size),
+				openWithRetention(t, dsn, byDefault, size),
 			}
 			kept := map[int64]time.Duration{} // 0: for ever
 			g := addGateway(t, instances[0], "g").ID
 			for i, days := range []*int{nil, ptr(0), ptr(1), ptr(2), ptr(9), nil} {
-				v := addSensorWithRetention(t, instances[0], g, fmt.Sprint(i), days)
+				v := addKept(t, instances[0], g, fmt.Sprint(i), days)
 				kept[v.ID] = byDefault
 				if days != nil {
 					kept[v.ID] = time.Duration(*days) * 24 * time.Hour
@@ -86,7 +89,8 @@ func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 					for range 40 {
 						var rs []store.Reading
 						for range 1 + rnd.IntN(60) {
-							at := now.Add(-time.Duration(rnd.IntN(16*24*3600)) * time.Second).Truncate(time.Second)
+							ago := time.Duration(rnd.IntN(16*24*3600)) * time.Second
+							at := now.Add(-ago).Truncate(time.Second)
 							id := ids[rnd.IntN(len(ids))]
 							if id == ids[0] { // it has been silent of late
 								at = at.Add(-5 * 24 * time.Hour)
@@ -139,7 +143,9 @@ func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 					const one = `
 						SELECT pg_terminate_backend(pid)
 						FROM pg_stat_activity
-						WHERE datname = current_database() AND application_name = 'oei-ms ingest' AND state <> 'idle'
+						WHERE datname = current_database()
+							AND application_name = 'oei-ms ingest'
+							AND state <> 'idle'
 						ORDER BY random()
 						LIMIT 1`
 					_, _ = db.ExecContext(ctx, one)
@@ -192,7 +198,8 @@ func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 			for l := range want {
 				t.Errorf("%s is kept and not there", l)
 			}
-			for _, r := range must(instances[0].Latest(t.Context(), store.LatestQuery{Limit: 100})) {
+			latest := must(instances[0].Latest(t.Context(), store.LatestQuery{Limit: 100}))
+			for _, r := range latest {
 				if line(r) != newest[r.SensorID] {
 					t.Errorf("latest: got %s, want %s", line(r), newest[r.SensorID])
 				}
@@ -212,7 +219,7 @@ func TestEnforceRetention_RemovesExpiredReadingsOnly(t *testing.T) {
 func TestEnforceRetention_WaitsForReaders(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
-	v := addSensorWithRetention(t, s, g, "s", ptr(1))
+	v := addKept(t, s, g, "s", ptr(1))
 	old := reading(v.ID, 0, 1)
 	write(t, s, old)
 	reader, err := db.BeginTx(t.Context(), nil)
@@ -247,7 +254,7 @@ func TestEnforceRetention_WaitsForReaders(t *testing.T) {
 func TestEnforceRetention_DeletesFromPartitionsThatOthersKeep(t *testing.T) {
 	s, db := openRaw(t)
 	g := addGateway(t, s, "g").ID
-	short, long := addSensorWithRetention(t, s, g, "short", ptr(1)).ID, addSensorWithRetention(t, s, g, "long", nil).ID
+	short, long := addKept(t, s, g, "short", ptr(1)).ID, addKept(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	for i := range 45_000 {
 		rs = append(rs,
@@ -283,7 +290,8 @@ func TestEnforceRetention_DeletesFromPartitionsThatOthersKeep(t *testing.T) {
 		store.SensorChange{Retention: &sql.Null[int]{V: 2, Valid: true}})
 	ok(t, err)
 	var last store.RetentionStep
-	ok(t, s.EnforceRetention(t.Context(), noon.Add(100*time.Hour), func(r store.RetentionStep) { last = r }))
+	ok(t, s.EnforceRetention(t.Context(), noon.Add(100*time.Hour),
+		func(r store.RetentionStep) { last = r }))
 	if !last.Dropped {
 		t.Errorf("got %+v, want it dropped", last)
 	}
@@ -304,7 +312,7 @@ func TestPreviewRetention_IsWhatEnforceRetentionRemoves(t *testing.T) {
 	s, db := openRaw(t)
 	store.RollUpAtOnce(s)
 	g := addGateway(t, s, "g").ID
-	short, long := addSensorWithRetention(t, s, g, "short", ptr(1)).ID, addSensorWithRetention(t, s, g, "long", ptr(30)).ID
+	short, long := addKept(t, s, g, "short", ptr(1)).ID, addKept(t, s, g, "long", ptr(30)).ID
 	var rs []store.Reading
 	for d := range 6 {
 		for i := range 10 {
@@ -357,8 +365,8 @@ func TestEnforceRetention_OfALongPartition(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	s := openWithRetention(t, dsn, 0, "month")
 	g := addGateway(t, s, "g").ID
-	short, middle, long := addSensorWithRetention(t, s, g, "short", ptr(3)).ID, addSensorWithRetention(t, s, g, "middle",
-		ptr(10)).ID, addSensorWithRetention(t, s, g, "long", nil).ID
+	short, middle, long := addKept(t, s, g, "short", ptr(3)).ID, addKept(t, s, g, "middle",
+		ptr(10)).ID, addKept(t, s, g, "long", nil).ID
 	var rs []store.Reading
 	now := time.Date(2026, 3, 25, 12, 0, 0, 0, time.UTC)
 	for day := range 24 {

@@ -158,7 +158,8 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 		return 0, 0, err
 	}
 	var through time.Time
-	if err := tx.QueryRow(`SELECT greatest(through, 'epoch') FROM rollup_state`).Scan(&through); err != nil {
+	const state = `SELECT greatest(through, 'epoch') FROM rollup_state`
+	if err := tx.QueryRow(state).Scan(&through); err != nil {
 		return 0, 0, err
 	}
 	dirty := map[bucketKey]bool{}
@@ -178,7 +179,13 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 			err = rows.Err()
 		}
 	}
-	each(`SELECT sensor_id, hour FROM rollup_due UNION SELECT m.sensor_id, m.hour FROM rollup_marks CROSS JOIN unnest(sensors, hours) AS m (sensor_id, hour)`,
+	each(`
+		SELECT sensor_id, hour
+		FROM rollup_due
+		UNION
+		SELECT m.sensor_id, m.hour
+		FROM rollup_marks
+		CROSS JOIN unnest(sensors, hours) AS m (sensor_id, hour)`,
 		func(rows *sql.Rows) error {
 			var sensor int64
 			var hour time.Time
@@ -187,7 +194,10 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 			return err
 		})
 	hours, minutes := map[bucketKey]*rollup{}, map[bucketKey]*rollup{}
-	each(`SELECT sensor_id, timestamp, value, quality FROM sensor_data ORDER BY sensor_id, timestamp`, func(rows *sql.Rows) error {
+	each(`
+		SELECT sensor_id, timestamp, value, quality
+		FROM sensor_data
+		ORDER BY sensor_id, timestamp`, func(rows *sql.Rows) error {
 		var sensor int64
 		var at time.Time
 		var value *float64
@@ -213,11 +223,17 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 	waiting = len(dirty)
 	compare := func(table string, want map[bucketKey]*rollup) {
 		only := map[string]string{
-			"rollup_1h": "minutes, coalesce(begin_at, first_at), coalesce(end_at, last_at), coalesce(pause, 0), sketch",
+			"rollup_1h": `minutes, coalesce(begin_at, first_at), coalesce(end_at, last_at),
+				coalesce(pause, 0), sketch`,
 			"rollup_1m": "true, 'epoch'::timestamptz, 'epoch'::timestamptz, 0, ''::bytea",
 		}[table]
-		each(`SELECT sensor_id, bucket, count, usable, good, coalesce(first_at, 'epoch'), coalesce(last_at, 'epoch'), coalesce(sum, 0), coalesce(m2, 0),
-			coalesce(min, 0), coalesce(max, 0), coalesce(first, 0), coalesce(last, 0), coalesce(integral, 0), `+only+` FROM `+table,
+		each(`
+			SELECT
+				sensor_id, bucket, count, usable, good,
+				coalesce(first_at, 'epoch'), coalesce(last_at, 'epoch'),
+				coalesce(sum, 0), coalesce(m2, 0), coalesce(min, 0), coalesce(max, 0),
+				coalesce(first, 0), coalesce(last, 0), coalesce(integral, 0), `+only+`
+			FROM `+table,
 			func(rows *sql.Rows) error {
 				var k bucketKey
 				var start time.Time
@@ -253,7 +269,8 @@ func checkRollups(ctx context.Context, db *sql.DB) (settled, waiting int, err er
 			})
 	}
 	for k := range minutes { // those of sparse hours are not kept
-		if hours[bucketKey{k.sensor, time.Unix(k.start, 0).Truncate(time.Hour).Unix()}].count < 720 {
+		hour := bucketKey{k.sensor, time.Unix(k.start, 0).Truncate(time.Hour).Unix()}
+		if hours[hour].count < 720 {
 			delete(minutes, k)
 		}
 	}
@@ -351,7 +368,8 @@ func TestRollUp_EqualsTheReadings(t *testing.T) {
 						return err
 					}
 				}
-				if _, err := s.Write(t.Context(), randomReadings(rnd, now), store.SideWrites{}); err != nil {
+				_, err := s.Write(t.Context(), randomReadings(rnd, now), store.SideWrites{})
+				if err != nil {
 					return err
 				}
 			}
