@@ -28,9 +28,25 @@ const (
 // column encodes what of returns for each of rows as an array, a parameter of unnest: each column
 // of the rows is written once, together with its type.
 func column[R, V any](rows []R, as element[V], of func(R) V) []byte {
-	return array(as.oid, len(rows), as.size, func(b []byte, i int) ([]byte, bool) {
-		return as.put(b, of(rows[i]))
-	})
+	b := make([]byte, 0, 20+len(rows)*(4+as.size))
+	if len(rows) == 0 {
+		return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 0, 0, 0, 0, 0), as.oid)
+	}
+	b = append(b, 0, 0, 0, 1, 0, 0, 0, 1) // one dimension, may have NULLs
+	b = binary.BigEndian.AppendUint32(b, as.oid)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(rows)))
+	b = append(b, 0, 0, 0, 1) // lower bound
+	for _, r := range rows {
+		at := len(b)
+		var ok bool
+		if b, ok = as.put(append(b, 0, 0, 0, 0), of(r)); ok {
+			binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+		} else {
+			b = b[:at+4]
+			binary.BigEndian.PutUint32(b[at:], math.MaxUint32)
+		}
+	}
+	return b
 }
 
 // element is how values of a Go type are encoded as elements of a type of PostgreSQL. put appends a
@@ -106,93 +122,13 @@ func orNull[V any](as element[V]) element[*V] {
 	}}
 }
 
-// array encodes n elements of about size bytes; put appends element i, or returns false for NULL.
-func array(oid uint32, n, size int, put func(b []byte, i int) ([]byte, bool)) []byte {
-	b := make([]byte, 0, 20+n*(4+size))
-	if n == 0 {
-		return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 0, 0, 0, 0, 0), oid)
-	}
-	b = append(b, 0, 0, 0, 1, 0, 0, 0, 1) // one dimension, NULLs are possible
-	b = binary.BigEndian.AppendUint32(b, oid)
-	b = binary.BigEndian.AppendUint32(b, uint32(n))
-	b = append(b, 0, 0, 0, 1) // lower bound
-	for i := range n {
-		at := len(b)
-		var ok bool
-		if b, ok = put(append(b, 0, 0, 0, 0), i); ok {
-			binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
-		} else {
-			b = b[:at+4]
-			binary.BigEndian.PutUint32(b[at:], math.MaxUint32)
-		}
-	}
-	return b
+// int32s encodes ids as int[].
+func int32s(ids []int64) []byte {
+	return column(ids, asInt4, func(id int64) int64 { return id })
 }
 
-// int32s is ids as int[]. One beyond an int4 becomes 0, which is no id.
-func int32s(ids []int64) []byte { return int32sOf(len(ids), func(i int) int64 { return ids[i] }) }
-
-func int32sOf(n int, id func(i int) int64) []byte {
-	return array(oidInt4, n, 4, func(b []byte, i int) ([]byte, bool) {
-		v := id(i)
-		if v != int64(int32(v)) {
-			v = 0
-		}
-		return binary.BigEndian.AppendUint32(b, uint32(v)), true
-	})
-}
-
-func timestamps(n int, at func(i int) time.Time) []byte {
-	return microseconds(n, func(i int) int64 { return at(i).UnixMicro() })
-}
-
-// microseconds encodes instants given as microseconds since 1970.
-func microseconds(n int, at func(i int) int64) []byte {
-	return array(oidTimestamptz, n, 8, func(b []byte, i int) ([]byte, bool) {
-		return binary.BigEndian.AppendUint64(b, uint64(series.InstantOfMicros(at(i)))), true
-	})
-}
-
-// float8s encodes NaN as NULL.
-func float8s(n int, value func(i int) float64) []byte {
-	return array(oidFloat8, n, 8, func(b []byte, i int) ([]byte, bool) {
-		v := value(i)
-		if math.IsNaN(v) {
-			return b, false
-		}
-		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), true
-	})
-}
-
-// statusCodes encodes 0, none given, as NULL.
-func statusCodes(n int, code func(i int) uint32) []byte {
-	return array(oidInt4, n, 4, func(b []byte, i int) ([]byte, bool) {
-		c := code(i)
-		if c == 0 {
-			return b, false
-		}
-		return binary.BigEndian.AppendUint32(b, c), true
-	})
-}
-
-// positive32s is int[] in which what is not positive is NULL.
-func positive32s(list []int32) []byte {
-	return array(oidInt4, len(list), 4, func(b []byte, i int) ([]byte, bool) {
-		if list[i] <= 0 {
-			return b, false
-		}
-		return binary.BigEndian.AppendUint32(b, uint32(list[i])), true
-	})
-}
-
-func int16s(n int, value func(i int) int16) []byte {
-	return array(oidInt2, n, 2, func(b []byte, i int) ([]byte, bool) {
-		return binary.BigEndian.AppendUint16(b, uint16(value(i))), true
-	})
-}
-
-// words is how many elements an array has, of those that array_send makes of what is eight bytes
-// wide and never NULL.
+// words returns the number of elements of an array that array_send has encoded, whose elements have
+// eight bytes and are never NULL.
 func words(b []byte) int {
 	if len(b) < 20 {
 		return 0
@@ -200,5 +136,5 @@ func words(b []byte) int {
 	return (len(b) - 20) / 12
 }
 
-// word is element i of such an array.
+// word returns element i of such an array.
 func word(b []byte, i int) int64 { return int64(binary.BigEndian.Uint64(b[20+12*i+4:])) }

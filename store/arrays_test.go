@@ -13,9 +13,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestArraysAreWhatTheServerReads compares the binary form of arrays with the server's own reading
-// of their text.
-func TestArraysAreWhatTheServerReads(t *testing.T) {
+// TestColumn_EqualsTheServersReadingOfText compares the binary form of random arrays with the
+// server's own reading of their text.
+func TestColumn_EqualsTheServersReadingOfText(t *testing.T) {
 	connector, err := store.Connector(pgtest.DSN(t), nil)
 	ok(t, err)
 	db := sql.OpenDB(connector)
@@ -75,10 +75,10 @@ func TestArraysAreWhatTheServerReads(t *testing.T) {
 			times = append(times, `"`+instants[i].Format("2006-01-02 15:04:05.999999-07")+`"`)
 		}
 		compare("int[]", store.Int32s(ids), ints)
-		compare("smallint[]", store.Int16s(n, func(i int) int16 { return shorts[i] }), small)
-		compare("float8[]", store.Float8s(n, func(i int) float64 { return values[i] }), floats)
-		compare("int[]", store.StatusCodes(n, func(i int) uint32 { return statuses[i] }), codes)
-		compare("timestamptz[]", store.Timestamps(n, func(i int) time.Time { return instants[i] }),
+		compare("smallint[]", store.Int16s(shorts), small)
+		compare("float8[]", store.Float8s(values), floats)
+		compare("int[]", store.StatusCodes(statuses), codes)
+		compare("timestamptz[]", store.Timestamps(instants),
 			times)
 	}
 }

@@ -10,13 +10,9 @@ import (
 
 // What tests need of the inside.
 var (
-	Int32s      = int32s
-	Timestamps  = timestamps
-	Float8s     = float8s
-	StatusCodes = statusCodes
-	Int16s      = int16s
-	Explain     = explain
-	ID          = parseID
+	Int32s  = int32s
+	Explain = explain
+	ID      = parseID
 )
 
 // MigrationLock is the advisory lock of an instance that migrates.
@@ -102,6 +98,12 @@ var SampleColumns = map[string]struct {
 	"timestamptz[]": {column([]time.Time{time.Unix(0, 0)}, asTimestamptz, same), `{"1970-01-01 00:00:00+00"}`},
 	"_text":         {column([]*string{nil, new("x")}, orNull(asText), same), "{NULL,x}"},
 }
+
+// The columns that are compared with the server's own reading of their text.
+func Int16s(list []int16) []byte         { return column(list, asInt2, same) }
+func Float8s(list []float64) []byte      { return column(list, asFloat8, same) }
+func StatusCodes(list []uint32) []byte   { return column(list, asStatusCode, same) }
+func Timestamps(list []time.Time) []byte { return column(list, asTimestamptz, same) }
 
 func same[V any](v V) V { return v }
 

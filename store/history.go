@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/lib/pq/pqerror"
+
 	"github.com/oei-ms/oei-ms/series"
 )
 
@@ -49,7 +51,7 @@ func usableIn(found map[int64][]series.Bucket) (n int64) {
 // explainTimeout is explain for statements that readers wait for: a statement that was canceled for
 // its time is ErrTooMuch.
 func explainTimeout(ctx context.Context, op string, err error) error {
-	if hasCode(err, queryCanceled) && ctx.Err() == nil {
+	if hasCode(err, pqerror.QueryCanceled) && ctx.Err() == nil {
 		return fmt.Errorf("%s: %w", op, ErrTooMuch)
 	}
 	return explain(op, err)

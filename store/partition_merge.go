@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 )
 
 // How partitions are merged.
@@ -370,7 +371,7 @@ func checkSnapshots(ctx context.Context, tx *sqlx.Tx, copied time.Time) error {
 	if err := tx.GetContext(ctx, &busy, q, copied); err != nil || !busy {
 		return err
 	}
-	return &pq.Error{Code: lockNotAvailable, Message: "a transaction is older than the copy"}
+	return &pq.Error{Code: pqerror.LockNotAvailable, Message: "a transaction is older than the copy"}
 }
 
 // removeMerge removes what an interrupted pass has left.

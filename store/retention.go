@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/oei-ms/oei-ms/series"
 )
@@ -202,7 +203,7 @@ func (s *Store) drop(ctx context.Context, p *partition, now time.Time) (Retentio
 	switch {
 	case err == nil && r.Dropped:
 		s.partitions.forget()
-	case hasCode(err, lockNotAvailable, deadlockDetected):
+	case hasCode(err, pqerror.LockNotAvailable, pqerror.TRDeadlockDetected):
 		return RetentionStep{Partition: p.Name, InUse: true}, nil
 	case isGone(err):
 		return RetentionStep{Partition: p.Name}, nil

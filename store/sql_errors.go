@@ -5,19 +5,11 @@ import (
 	"slices"
 
 	"github.com/lib/pq"
-)
-
-// SQLSTATEs of maintenance, whose statements give way to others.
-const (
-	lockNotAvailable pq.ErrorCode = "55P03"
-	deadlockDetected pq.ErrorCode = "40P01"
-	queryCanceled    pq.ErrorCode = "57014"
-	undefinedTable   pq.ErrorCode = "42P01"
-	undefinedObject  pq.ErrorCode = "42704"
+	"github.com/lib/pq/pqerror"
 )
 
 // hasCode reports whether PostgreSQL answered with one of codes.
-func hasCode(err error, codes ...pq.ErrorCode) bool {
+func hasCode(err error, codes ...pqerror.Code) bool {
 	var pqErr *pq.Error
 	return errors.As(err, &pqErr) && slices.Contains(codes, pqErr.Code)
 }
@@ -25,9 +17,12 @@ func hasCode(err error, codes ...pq.ErrorCode) bool {
 // isBlocked reports whether a statement failed because it would have waited for others, or taken,
 // too long.
 func isBlocked(err error) bool {
-	return hasCode(err, lockNotAvailable, deadlockDetected, queryCanceled)
+	return hasCode(err,
+		pqerror.LockNotAvailable, pqerror.TRDeadlockDetected, pqerror.QueryCanceled)
 }
 
 // isGone reports whether a statement failed because another instance had dropped the partition and
 // its key.
-func isGone(err error) bool { return hasCode(err, undefinedTable, undefinedObject) }
+func isGone(err error) bool {
+	return hasCode(err, pqerror.UndefinedTable, pqerror.UndefinedObject)
+}
