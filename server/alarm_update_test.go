@@ -15,7 +15,8 @@ func TestUpdateAlarm_ChangesGivenMembers(t *testing.T) {
 	engineer := s.token(s.users[store.Engineer])
 	a := s.alarmAt(201, "POST", "/api/alarms", engineer, fmt.Sprintf(`{"sensor_id":%d,"rule":{`+
 		`"name":"hot","kind":"threshold","severity":"major","labels":{"line":"1"},`+
-		`"limits":{"high":{"value":80},"low":{"value":1}},"deadband":{"value":2},"on_delay_ms":5000,`+
+		`"limits":{"high":{"value":80},"low":{"value":1}},"deadband":{"value":2},`+
+		`"on_delay_ms":5000,`+
 		`"schedule":{"zone":"UTC","from":"06:00","to":"22:00"}}}`, sensor))
 	path := fmt.Sprintf("/api/alarms/%d", a.ID)
 	// Each row changes what the row before has left.
@@ -23,7 +24,8 @@ func TestUpdateAlarm_ChangesGivenMembers(t *testing.T) {
 		{
 			`{"severity":"minor"}`,
 			`{"deadband":{"value":2},"kind":"threshold","labels":{"line":"1"},` +
-				`"limits":{"high":{"value":80},"low":{"value":1}},"name":"hot","on_delay_ms":5000,` +
+				`"limits":{"high":{"value":80},"low":{"value":1}},"name":"hot",` +
+				`"on_delay_ms":5000,` +
 				`"schedule":{"from":"06:00","to":"22:00","zone":"UTC"},"severity":"minor"}`,
 		},
 		{
@@ -72,7 +74,7 @@ func TestUpdateAlarm_ValidatesTheWholeRule(t *testing.T) {
 		`{"name":null}`:                "rule.name",
 		`{"limits":null}`:              "rule.limits",
 		`{"kind":"no_data"}`:           "rule.no_data_after_ms",
-		`{"limits":{"low":{"value":90}},"deadband":{"value":1,"unit":"percent"}}`: "rule.deadband.unit",
+		`{"deadband":{"value":1,"unit":"percent"}}`: "rule.deadband.unit",
 	} {
 		p := s.send("PUT", path, engineer, `{"rule":`+change+`}`).problem()
 		if p.Status != 400 || len(p.Errors) == 0 || p.Errors[0].Field != field {
