@@ -126,6 +126,11 @@ func TestHistoryMerger_OfRollupsEqualsThatOfReadings(t *testing.T) {
 		want := bucketsOf(t, q, Raw, rowsOf(within, &q, never))
 		got := bucketsOf(t, q, ByHour, rowsOf(within, &q, sometimes))
 		compareBuckets(t, seed, got[1], want[1])
+		for _, b := range got[1] {
+			if n := len(b.Percentiles); b.Usable > 0 && n != len(q.Percentiles) {
+				t.Errorf("seed %d: got %d percentiles, want %d", seed, n, len(q.Percentiles))
+			}
+		}
 	}
 }
 
