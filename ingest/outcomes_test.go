@@ -79,8 +79,10 @@ func TestOutcomes(t *testing.T) {
 		},
 		"finer than a microsecond is cut before keying": {
 			[]step{
-				{"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"}`, 0, "1 0 0",
-					""},
+				{
+					"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"}`, 0, "1 0 0",
+					"",
+				},
 				{
 					"g1", t1, `{"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`, 0,
 					"0 1 0", "",
@@ -114,7 +116,8 @@ func TestOutcomes(t *testing.T) {
 						`{"sensor":"t2","value":1,"timestamp":"2026-02-25T11:59:59Z"}]`,
 					0, "2 0 0", "",
 				},
-			}, "t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good",
+			},
+			"t2 2026-02-25T11:59:59 1 good\nweek 2026-02-25T12:00:00 1 good",
 			"g1 sensors/g1/week/data too_old 1",
 		},
 		"five minutes ahead are stored, more is rejected": {
@@ -140,8 +143,10 @@ func TestOutcomes(t *testing.T) {
 		},
 		"infinity is rejected": {
 			[]step{
-				{"g1", t1, `{"value":1e309}`, 0x99, "0 0 1",
-					"invalid_value: value 1e309 is beyond"},
+				{
+					"g1", t1, `{"value":1e309}`, 0x99, "0 0 1",
+					"invalid_value: value 1e309 is beyond",
+				},
 				{"g1", t1, `{"value":"-Infinity"}`, 0x99, "0 0 1", "invalid_value"},
 				{"g1", t1, `{"value":Infinity}`, 0x99, "0 0 1", "malformed"},
 			}, "", "g1 sensors/g1/t1/data invalid_value 1\ng1 sensors/g1/t1/data invalid_value " +

@@ -34,7 +34,8 @@ func TestDone_FollowsTheCommit(t *testing.T) {
 				}
 				visible.Store(n)
 				close(done)
-			}})
+			},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +72,15 @@ func TestDone_IsInOrderForEachGateway(t *testing.T) {
 				if n%10 == 9 {
 					payload = "poison"
 				}
-				m := ingest.Message{Topic: topic, Payload: []byte(payload), Gateway: gateway,
+				m := ingest.Message{
+					Topic: topic, Payload: []byte(payload), Gateway: gateway,
 					Received: noon, Done: func(ingest.Receipt) {
 						mu.Lock()
 						defer mu.Unlock()
 						done[gateway] = append(done[gateway], n)
 						all.Done()
-					}}
+					},
+				}
 				if err := b.Submit(t.Context(), m); err != nil {
 					t.Error(err)
 				}

@@ -49,8 +49,10 @@ func TestPresence_WillsAndRetainedMessagesDoNotSetClockSkew(t *testing.T) {
 			"offline 12:00:05 -1000",
 		},
 		{"it comes back", external, `{"status":"online"}`, 0, "online 12:00:06 -1000"},
-		{"a will does not set the skew", will, `{"status":"online",` + long + `}`, 0,
-			"online 12:00:07 -1000"},
+		{
+			"a will does not set the skew", will, `{"status":"online",` + long + `}`, 0,
+			"online 12:00:07 -1000",
+		},
 		{
 			"seconds are no milliseconds", external, `{"status":"online","timestamp":1772625608}`,
 			0x83, "online 12:00:07 -1000",
@@ -151,8 +153,10 @@ func TestPresence(t *testing.T) {
 			"nonsense says nothing", "g1", "gateways/g1/status", `{"status":"dead"}`, 7,
 			"online 12:00:04 -5500",
 		},
-		{"it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 8,
-			"offline 12:00:08 -5500"},
+		{
+			"it goes", "g1", "gateways/g1/status", `{"status":"offline"}`, 8,
+			"offline 12:00:08 -5500",
+		},
 		{
 			"and comes", "g1", "gateways/g1/data", `[{"sensor":"t2","value":1}]`, 9,
 			"online 12:00:09 -5500",

@@ -52,7 +52,6 @@ var (
 
 // Reason codes of a PUBACK, MQTT v5 section 3.4.2.1.
 const (
-	codeSuccess        = 0x00
 	codeNotAcceptable  = 0x83 // implementation specific error: valid, but not stored
 	codeNotAuthorized  = 0x87
 	codePayloadInvalid = 0x99

@@ -70,8 +70,10 @@ func TestReceipts(t *testing.T) {
 	}); len(r.Rejected) != 100 || r.RejectedTotal != 150 && r.RejectedTotal != 149 {
 		t.Errorf("many: got %d of %d", len(r.Rejected), r.RejectedTotal)
 	}
-	if r := b.deliver(ingest.Message{Topic: "gateways/g1/data",
-		Payload: []byte(many)}); r.Rejected != nil {
+	if r := b.deliver(ingest.Message{
+		Topic:   "gateways/g1/data",
+		Payload: []byte(many),
+	}); r.Rejected != nil {
 		t.Errorf("not asked for: got %d", len(r.Rejected))
 	}
 }
@@ -118,8 +120,10 @@ func TestContentType_OtherThanJSONIsRejected(t *testing.T) {
 		}
 	}
 	latin := []byte("{\"value\":1,\"timestamp\":\"\xe4\"}")
-	if r := b.deliver(ingest.Message{Topic: "sensors/g1/t1/data", Payload: latin,
-		Text: true}); r.Code != 0x99 || !strings.Contains(r.Text, "payload format indicator") {
+	if r := b.deliver(ingest.Message{
+		Topic: "sensors/g1/t1/data", Payload: latin,
+		Text: true,
+	}); r.Code != 0x99 || !strings.Contains(r.Text, "payload format indicator") {
 		t.Errorf("not UTF-8: got %+v", r)
 	}
 	if r := b.deliver(ingest.Message{

@@ -10,9 +10,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestServerClock_Jumps has a gateway whose clock is right, and a server whose clock is wrong. Every
-// sample has an outcome, none is stored twice, and one that was rejected because of the wrong clock
-// is stored when it is sent again.
+// TestServerClock_Jumps has a gateway whose clock is right, and a server whose clock is wrong.
+// Every sample has an outcome, none is stored twice, and one that was rejected because of the wrong
+// clock is stored when it is sent again.
 func TestServerClock_Jumps(t *testing.T) {
 	b := newTestPipeline(t, ingest.DefaultConfig())
 	with := func(value int, clock string) string {
@@ -40,8 +40,10 @@ func TestServerClock_Jumps(t *testing.T) {
 		{"an hour behind", behind, with(6, "12:00:03"), 0x83, "0 0 1", "13:05:00"},
 		{"an hour behind, the time of receipt", behind, `{"value":7}`, 0, "1 0 0", "13:05:00"},
 		{"years ahead", years, with(8, "12:00:04"), 0x83, "0 0 1", "13:05:00"},
-		{"corrected, a reading that was in the future", 0, with(6, "12:00:03"), 0, "1 0 0",
-			"13:05:00"},
+		{
+			"corrected, a reading that was in the future", 0, with(6, "12:00:03"), 0, "1 0 0",
+			"13:05:00",
+		},
 		{"corrected, a reading that was too old", 0, with(8, "12:00:04"), 0, "1 0 0", "13:05:00"},
 	}
 	for _, s := range steps {

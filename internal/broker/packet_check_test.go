@@ -28,14 +28,16 @@ func clientPackets(version byte) map[string][]byte {
 		}
 	}
 	user := []packets.User{{Key: "a", Value: "b"}, {Key: "a", Value: "c"}}
-	publish := &packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte(`{"value":1}`),
+	publish := &packets.Publish{
+		QoS: 1, PacketID: 1, Topic: topic, Payload: []byte(`{"value":1}`),
 		Properties: &packets.Properties{
 			PayloadFormat:   ptr(byte(1)),
 			MessageExpiry:   ptr(uint32(9)),
 			ContentType:     "application/json",
 			ResponseTopic:   "gateways/g1/receipts",
 			CorrelationData: []byte{0, 1, 255}, User: user,
-		}}
+		},
+	}
 	loose := *publish
 	loose.QoS, loose.PacketID = 0, 0
 	reason := &packets.Properties{ReasonString: "why", User: user}
@@ -211,8 +213,10 @@ func TestPacketCheck_NamesTheError(t *testing.T) {
 		"topic alias 0":                          {0x32, publish(35, 0, 0), codeTopicAlias},
 		"a subscription identifier in a PUBLISH": {0x32, publish(11, 1), codeProtocolError},
 		"an unknown property":                    {0x32, publish(99, 1), codeProtocolError},
-		"a property of another packet": {0x32, publish(17, 0, 0, 0, 1),
-			codeProtocolError},
+		"a property of another packet": {
+			0x32, publish(17, 0, 0, 0, 1),
+			codeProtocolError,
+		},
 		"a property twice":                       {0x32, publish(1, 1, 1, 1), codeProtocolError},
 		"an unknown payload format":              {0x32, publish(1, 2), codeProtocolError},
 		"a property that is cut off":             {0x32, publish(2, 0, 0), codeMalformed},

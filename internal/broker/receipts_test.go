@@ -14,10 +14,12 @@ import (
 // ask publishes with a response topic.
 func (c *client) ask(qos byte, id uint16, responseTopic, correlation string) {
 	c.t.Helper()
-	c.send2(&packets.Publish{QoS: qos, PacketID: id, Topic: topic, Payload: []byte("x"),
+	c.send2(&packets.Publish{
+		QoS: qos, PacketID: id, Topic: topic, Payload: []byte("x"),
 		Properties: &packets.Properties{
 			ResponseTopic: responseTopic, CorrelationData: []byte(correlation),
-		}})
+		},
+	})
 }
 
 // listen subscribes with a QoS, and a subscription identifier unless it is 0.
@@ -235,10 +237,12 @@ func TestReceipt_ReasonsForNone(t *testing.T) {
 func TestPublish_PassesOnMessageProperties(t *testing.T) {
 	b := newTestBroker(t, nil)
 	c := b.client("g1")
-	c.send2(&packets.Publish{QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"),
+	c.send2(&packets.Publish{
+		QoS: 1, PacketID: 1, Topic: topic, Payload: []byte("x"),
 		Properties: &packets.Properties{
 			MessageExpiry: ptr(uint32(90)), ContentType: "text/csv", PayloadFormat: ptr(byte(1)),
-		}})
+		},
+	})
 	if m := b.next(1)[0]; m.Expiry != 90*time.Second || m.ContentType != "text/csv" || !m.Text ||
 		m.Itemized {
 		t.Errorf("submitted: %+v", m)

@@ -84,8 +84,10 @@ func TestWebSocket_Connections(t *testing.T) {
 	}{
 		"without an origin":    {mqtt, "", http.StatusSwitchingProtocols},
 		"of an allowed origin": {mqtt, "https://hmi.example", http.StatusSwitchingProtocols},
-		"with the default port": {mqtt, "https://HMI.example:443",
-			http.StatusSwitchingProtocols},
+		"with the default port": {
+			mqtt, "https://HMI.example:443",
+			http.StatusSwitchingProtocols,
+		},
 		"of its own origin":       {mqtt, "http://" + b.ws, http.StatusSwitchingProtocols},
 		"of another origin":       {mqtt, "https://evil.example", http.StatusForbidden},
 		"of a file":               {mqtt, "null", http.StatusForbidden},

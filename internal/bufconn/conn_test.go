@@ -28,8 +28,10 @@ func TestConn_HoldsWritesUntilFlush(t *testing.T) {
 		"writes that fit leave together": {[]int{100, 200, 300}, []int{600}},
 		"no write is no write":           {nil, nil},
 		"a full buffer is sent":          {[]int{size - 1, 1, 1, size}, []int{size, 1, size}},
-		"a write that never fits goes alone": {[]int{100, size + 1, 100},
-			[]int{100, size + 1, 100}},
+		"a write that never fits goes alone": {
+			[]int{100, size + 1, 100},
+			[]int{100, size + 1, 100},
+		},
 		"a large first write is sent at once": {[]int{3 * size}, []int{3 * size}},
 		"small writes after a large are held": {[]int{size + 1, 1, 2}, []int{size + 1, 3}},
 	}
