@@ -208,8 +208,8 @@ func TestStep_EqualsTheModel(t *testing.T) {
 	})
 }
 
-// Ticks at any time, restarts at any time (the state encoded as JSON, its newest reading added), and
-// repeated readings do not change the events.
+// Ticks and restarts at any time (the state encoded as JSON, its newest reading added) and repeated
+// readings do not change the events.
 func TestStep_IsIndependentOfTicksAndRestarts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRule(t)

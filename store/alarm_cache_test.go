@@ -11,9 +11,9 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestWhatIsKeptOfAnAlarmIsNeverStale lets one instance keep an alarm's state, changes what it
+// TestStateCache_IsNeverStale lets one instance keep an alarm's state, changes what it
 // hangs on behind its back, and goes on.
-func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
+func TestStateCache_IsNeverStale(t *testing.T) {
 	tests := map[string]struct {
 		delay   alarm.Duration
 		changes func(t *testing.T, s, other *store.Store, db *sql.DB, a store.Alarm)
@@ -96,14 +96,14 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 		},
 		"a batch that raises it is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				pauseWrite(t, s, db, t.Context(), a.GatewayID, reading(a.SensorID, 4, 90)).kill()
+				pauseWrite(t.Context(), t, s, db, a.GatewayID, reading(a.SensorID, 4, 90)).kill()
 			},
 			then: []store.Reading{reading(0, 5, 91)},
 			want: []string{"raised 1 normal>active_unacknowledged"},
 		},
 		"a batch that changes nothing is rolled back": {
 			changes: func(t *testing.T, s, _ *store.Store, db *sql.DB, a store.Alarm) {
-				pauseWrite(t, s, db, t.Context(), a.GatewayID, reading(a.SensorID, 9, 70)).kill()
+				pauseWrite(t.Context(), t, s, db, a.GatewayID, reading(a.SensorID, 9, 70)).kill()
 			},
 			then: []store.Reading{reading(0, 5, 91)}, // not late
 			want: []string{"raised 1 normal>active_unacknowledged"},
@@ -134,7 +134,7 @@ func TestWhatIsKeptOfAnAlarmIsNeverStale(t *testing.T) {
 	}
 }
 
-func TestReadingsThatChangeNothingReadNoStates(t *testing.T) {
+func TestStateCache_SavesReadingStates(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
@@ -145,16 +145,16 @@ func TestReadingsThatChangeNothingReadNoStates(t *testing.T) {
 	_, err = held.ExecContext(t.Context(), `SELECT FROM alarm_states FOR UPDATE`)
 	ok(t, err)
 	for minute := range 3 {
-		write(t, s, reading(v.ID, minute+2, 70)) // waits for nobody
+		write(t, s, reading(v.ID, minute+2, 70)) // needs no lock of another transaction
 	}
 	ok(t, held.Rollback())
 	write(t, s, reading(v.ID, 9, 90))
 	wantJournal(t, s, fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID))
 }
 
-// TestAPlantSharedByTwoInstancesIsWhatSimulationSays stores random walks of several sensors, each
+// TestTwoInstances_MakeTheEventsOfTheSimulation stores random walks of several sensors, each
 // batch by one of two instances.
-func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
+func TestTwoInstances_MakeTheEventsOfTheSimulation(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gateway := addGateway(t, s, "g").ID
@@ -196,9 +196,9 @@ func TestAPlantSharedByTwoInstancesIsWhatSimulationSays(t *testing.T) {
 	}
 }
 
-// TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt changes an alarm whose state a batch has kept and
+// TestBatch_IsRepeatedWhenAnAlarmChanges changes an alarm whose state a batch has kept and
 // therefore does not lock.
-func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
+func TestBatch_IsRepeatedWhenAnAlarmChanges(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, other *store.Store, db *sql.DB, a store.Alarm)
 		want   string
@@ -212,8 +212,10 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 		},
 		"something that knows nothing of the locks writes its state": {
 			change: func(t *testing.T, _ *store.Store, db *sql.DB, a store.Alarm) {
-				run(t, db,
-					`UPDATE alarm_states SET version = version + 1, memory = memory || '{"out_of_service": true}' WHERE alarm_id = $1`, a.ID)
+				run(t, db, `
+					UPDATE alarm_states
+					SET version = version + 1, memory = memory || '{"out_of_service": true}'
+					WHERE alarm_id = $1`, a.ID)
 			},
 			want: "raised 1 out_of_service>out_of_service",
 		},
@@ -226,7 +228,7 @@ func TestBatch_BeginsAgainWhenAnAlarmChangesUnderIt(t *testing.T) {
 			a := addAlarm(t, s, highRule(v.ID))
 			write(t, s, reading(v.ID, 1, 70))
 			write(t, s, reading(v.ID, 2, 70))
-			p := pauseWrite(t, s, db, t.Context(), v.GatewayID, reading(v.ID, 3, 90))
+			p := pauseWrite(t.Context(), t, s, db, v.GatewayID, reading(v.ID, 3, 90))
 			test.change(t, other, db, a)
 			ok(t, p.resume())
 			wantJournal(t, s, fmt.Sprintf("%d %s", a.ID, test.want))

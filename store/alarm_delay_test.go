@@ -28,9 +28,9 @@ func sweepUntil(t testing.TB, s *store.Store, from, to float64) {
 	}
 }
 
-// TestASpikeAtTheEndOfABatchIsNoAlarm sends ten samples of 1 Hz every ten seconds, each tenth of
-// them above the limit.
-func TestASpikeAtTheEndOfABatchIsNoAlarm(t *testing.T) {
+// TestOnDelay_IgnoresASpikeAtTheEndOfABatch sends ten samples of 1 Hz every ten seconds, each tenth
+// of them above the limit.
+func TestOnDelay_IgnoresASpikeAtTheEndOfABatch(t *testing.T) {
 	for _, linked := range []bool{false, true} {
 		t.Run(fmt.Sprint("linked ", linked), func(t *testing.T) {
 			s := open(t)
@@ -66,8 +66,8 @@ func TestASpikeAtTheEndOfABatchIsNoAlarm(t *testing.T) {
 	}
 }
 
-// TestADelayEndsByTheClockWhereReadingsComeAtOnce has nothing follow a reading above the limit.
-func TestADelayEndsByTheClockWhereReadingsComeAtOnce(t *testing.T) {
+// TestDelay_EndsByTheClockWithoutTransitTime has nothing follow a reading above the limit.
+func TestDelay_EndsByTheClockWithoutTransitTime(t *testing.T) {
 	tests := map[string]time.Duration{
 		"a clock that is right": 50 * time.Millisecond, "a slow clock": 2 * time.Minute,
 		"one of last year": 365 * 24 * time.Hour,
@@ -96,9 +96,9 @@ func TestADelayEndsByTheClockWhereReadingsComeAtOnce(t *testing.T) {
 	}
 }
 
-// TestABacklogIsJudgedByItsOwnTime sends, after an outage, messages of which each ends above the
+// TestBacklog_IsEvaluatedAtItsOwnTime sends, after an outage, messages of which each ends above the
 // limit.
-func TestABacklogIsJudgedByItsOwnTime(t *testing.T) {
+func TestBacklog_IsEvaluatedAtItsOwnTime(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, delayedRule(v.ID, 3*time.Second, 0))

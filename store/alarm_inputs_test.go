@@ -77,10 +77,10 @@ func severalRules(a, b int64) map[string]alarm.Rule {
 	}
 }
 
-// TestRulesOverSeveralSensorsAreWhatSimulationSays writes two sensors' readings by two writers,
+// TestRulesOverSeveralSensors_EqualTheSimulation writes two sensors' readings by two writers,
 // each in order of time for both, in one batch or in two, mixed, twice, and in the wrong order
 // within a batch.
-func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
+func TestRulesOverSeveralSensors_EqualTheSimulation(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gw := addGateway(t, s, "g").ID
@@ -120,7 +120,7 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	for cycle := range 3 { // that every rule raises and clears, whatever was drawn
+	for cycle := range 3 { // every rule raises and clears, for any drawn values
 		for minute := range 8 {
 			vx, vy := 90., 10.
 			if minute >= 4 {
@@ -142,10 +142,10 @@ func TestRulesOverSeveralSensorsAreWhatSimulationSays(t *testing.T) {
 	}
 }
 
-// TestTwoSensorsByTwoWritersAtOnce has each sensor's readings come by a writer of its own. Their
-// order between sensors is as they commit; every reading is stepped once, and the end is what is
-// stored.
-func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
+// TestRuleOverTwoSensors_WithConcurrentWriters has each sensor's readings come by a writer of its
+// own. Their order between sensors is as they commit; every reading is stepped once, and the end is
+// what is stored.
+func TestRuleOverTwoSensors_WithConcurrentWriters(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gw := addGateway(t, s, "g").ID
@@ -185,10 +185,10 @@ func TestTwoSensorsByTwoWritersAtOnce(t *testing.T) {
 	}
 }
 
-// TestSuppressionIsWhatSimulationSays lets alarms that suppress each other directly, through others
+// TestSuppression_EqualsTheSimulation lets alarms that suppress each other directly, through others
 // and as a first-out group follow a random walk, and holds the journal of those that are suppressed
 // against the simulation.
-func TestSuppressionIsWhatSimulationSays(t *testing.T) {
+func TestSuppression_EqualsTheSimulation(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	gw := addGateway(t, s, "g").ID
@@ -240,9 +240,9 @@ func TestSuppressionIsWhatSimulationSays(t *testing.T) {
 	}
 }
 
-// TestOfAFirstOutGroupTheFirstStands has three alarms that suppress one another: the first to be
+// TestFirstOutGroup_OnlyTheFirstStands has three alarms that suppress one another: the first to be
 // raised is told, and when it is over the next.
-func TestOfAFirstOutGroupTheFirstStands(t *testing.T) {
+func TestFirstOutGroup_OnlyTheFirstStands(t *testing.T) {
 	s := open(t)
 	gw := addGateway(t, s, "g").ID
 	var sensors [3]store.Sensor

@@ -63,7 +63,7 @@ func TestAlarmsPerSensor_CountEverySensorThatARuleRefersTo(t *testing.T) {
 	addAlarm(t, s, highRule(a))
 }
 
-func TestAlarmsPerSensor_HoldsWhenManyAreMadeAtOnce(t *testing.T) {
+func TestAlarmsPerSensor_HoldsForConcurrentCreations(t *testing.T) {
 	s := openWith(t, pgtest.DSN(t)+durable, func(c *store.Config) { c.AlarmsPerSensor = 5 })
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s").ID
 	var mu sync.Mutex

@@ -11,14 +11,15 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestJournalIsWhatSimulationSays stores a random walk in random batches, each twice and by two
+// TestAlarmEvents_EqualTheSimulation stores a random walk in random batches, each twice and by two
 // instances, and holds the journal against the pure rule on what is stored.
-func TestJournalIsWhatSimulationSays(t *testing.T) {
+func TestAlarmEvents_EqualTheSimulation(t *testing.T) {
 	s, db := openRaw(t)
 	instances := []*store.Store{s, openOther(t, db)}
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	r := highRule(v.ID)
-	r.Limits.HighHigh, r.Deadband, r.MinSamples = &alarm.Limit{Value: 90, Severity: alarm.Critical}, &alarm.Deadband{Value: 2}, 2
+	r.Limits.HighHigh = &alarm.Limit{Value: 90, Severity: alarm.Critical}
+	r.Deadband, r.MinSamples = &alarm.Deadband{Value: 2}, 2
 	a := addAlarm(t, s, r)
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))

@@ -54,8 +54,8 @@ func wantSaid(t testing.TB, s *store.Store, want ...string) {
 	}
 }
 
-// TestNewRule_IsJudgedOnTheCurrentValues makes each kind of rule while its sensors have values.
-func TestNewRule_IsJudgedOnTheCurrentValues(t *testing.T) {
+// TestNewRule_IsEvaluatedOnTheCurrentValues makes each kind of rule while its sensors have values.
+func TestNewRule_IsEvaluatedOnTheCurrentValues(t *testing.T) {
 	limit := func(v float64) *alarm.Limits { return &alarm.Limits{High: &alarm.Limit{Value: v}} }
 	setpoint := 50.0
 	const made = " judged when the alarm was made"
@@ -150,7 +150,7 @@ func TestNewRule_IsJudgedOnTheCurrentValues(t *testing.T) {
 	}
 }
 
-func TestNewRule_LeavesWhatIsStaleOrBad(t *testing.T) {
+func TestNewRule_IgnoresStaleAndBadReadings(t *testing.T) {
 	bad := reading(1, -1, math.NaN())
 	bad.Quality = store.Bad
 	for name, c := range map[string]struct {
@@ -185,7 +185,7 @@ func TestNewRule_LeavesWhatIsStaleOrBad(t *testing.T) {
 	}
 }
 
-func TestChangedRule_IsJudgedOnTheCurrentValue(t *testing.T) {
+func TestChangedRule_IsEvaluatedOnTheCurrentValue(t *testing.T) {
 	s := open(t)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	r := highRule(1)
@@ -216,7 +216,7 @@ func TestChangedRule_IsJudgedOnTheCurrentValue(t *testing.T) {
 	}
 }
 
-func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
+func TestChangedNoDataRule_CountsFromTheLastReading(t *testing.T) {
 	s := open(t)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	silent := func(minutes int) alarm.Rule {
@@ -244,7 +244,7 @@ func TestChangedSilence_IsCountedFromTheLastReading(t *testing.T) {
 		"rule_changed 32 -", "raised 35 -")
 }
 
-func TestDeletedReadings_AlarmsAreJudgedOnWhatIsLeft(t *testing.T) {
+func TestDeletedReadings_AlarmsAreEvaluatedOnTheRemaining(t *testing.T) {
 	s := open(t)
 	g := addGateway(t, s, "g")
 	addSensor(t, s, g.ID, "a")

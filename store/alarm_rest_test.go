@@ -60,7 +60,7 @@ func silentRule(sensor int64) alarm.Rule {
 	}
 }
 
-func TestOutOfUse_SilenceIsNoAlarm(t *testing.T) {
+func TestNotInUse_SilenceRaisesNothing(t *testing.T) {
 	s := open(t)
 	g := addGateway(t, s, "g")
 	addSensor(t, s, g.ID, "a")
@@ -95,7 +95,7 @@ func TestOutOfUse_SilenceIsNoAlarm(t *testing.T) {
 		"cleared returned_unacknowledged judged when it was in use again")
 }
 
-func TestOutOfUse_StandingAlarmsRest(t *testing.T) {
+func TestNotInUse_StandingAlarmsRest(t *testing.T) {
 	s := open(t)
 	g := addGateway(t, s, "g")
 	addSensor(t, s, g.ID, "a")
@@ -121,7 +121,7 @@ func TestOutOfUse_StandingAlarmsRest(t *testing.T) {
 	}
 }
 
-func TestOutOfUse_AlarmsOfOtherSensorsAndNewOnesRest(t *testing.T) {
+func TestNotInUse_AlarmsOfOtherSensorsAndNewAlarmsRest(t *testing.T) {
 	s := open(t)
 	addSensor(t, s, addGateway(t, s, "g").ID, "a")
 	addSensor(t, s, addGateway(t, s, "h").ID, "b")

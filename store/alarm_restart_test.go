@@ -11,10 +11,10 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-// TestARestartInEveryStateKeepsIt brings an alarm into each state, goes on with another store that
+// TestRestart_KeepsEveryState brings an alarm into each state, goes on with another store that
 // knows nothing but the database, and wants the alarm to be as it was and to go on as if nothing
 // had happened.
-func TestARestartInEveryStateKeepsIt(t *testing.T) {
+func TestRestart_KeepsEveryState(t *testing.T) {
 	at := func(minute int) time.Time { return noon.Add(time.Duration(minute) * time.Minute) }
 	latching := func(r *alarm.Rule) { r.Latching = true }
 	tests := map[string]struct {
@@ -66,7 +66,9 @@ func TestARestartInEveryStateKeepsIt(t *testing.T) {
 			goOn:   wait(10 + 61),
 			want:   "unshelved 1 shelved>active_unacknowledged",
 		},
-		"H suppressed": {values: []float64{90}, cause: true, state: "suppressed", goOn: func(t *testing.T, s *store.Store, _, _, cause int64) {
+		"H suppressed": {values: []float64{90}, cause: true, state: "suppressed", goOn: func(
+			t *testing.T, s *store.Store, _, _, cause int64,
+		) {
 			write(t, s, reading(cause, 11, 20))
 		}, want: "unsuppressed 1 suppressed>active_unacknowledged"},
 		"I out of service": {
@@ -199,7 +201,7 @@ func wait(minute int) func(*testing.T, *store.Store, int64, int64, int64) {
 	}
 }
 
-// command carries out a command at minute 10, as somebody who has just looked.
+// command carries out a command at minute 10, as a user who has just seen the state.
 func command(kind alarm.CommandKind) func(*testing.T, *store.Store, int64, int64, int64) {
 	return func(t *testing.T, s *store.Store, _, id, _ int64) {
 		t.Helper()
@@ -220,9 +222,9 @@ func command(kind alarm.CommandKind) func(*testing.T, *store.Store, int64, int64
 	}
 }
 
-// TestNoData_RemembersItsLastReading loads the state of a no-data alarm from the database while its
+// TestNoData_RemembersTheLastReading loads the state of a no-data alarm from the database while its
 // sensor speaks.
-func TestNoData_RemembersItsLastReading(t *testing.T) {
+func TestNoData_RemembersTheLastReading(t *testing.T) {
 	tests := map[string]func(t *testing.T, s *store.Store, sensor, alarm, cause int64){
 		"a sweep": func(t *testing.T, s *store.Store, _, _, _ int64) {
 			sweep(t, s,

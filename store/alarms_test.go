@@ -60,7 +60,7 @@ func wantJournal(t testing.TB, s *store.Store, want ...string) {
 	}
 }
 
-func TestReadingsStepAlarms(t *testing.T) {
+func TestReadings_EvaluateAlarms(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
@@ -92,7 +92,8 @@ func TestFaultEightWritersRaiseOnce(t *testing.T) {
 			wg.Go(func() {
 				r := reading(v.ID, 10*round+1, 90)
 				r.Timestamp = r.Timestamp.Add(time.Duration(w) * time.Second)
-				if _, err := s.Write(t.Context(), []store.Reading{r}, store.SideWrites{}); err != nil {
+				if _, err := s.Write(t.Context(), []store.Reading{r},
+					store.SideWrites{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -110,7 +111,7 @@ func TestFaultEightWritersRaiseOnce(t *testing.T) {
 	}
 }
 
-func TestCommandsTellOneInstantEverywhere(t *testing.T) {
+func TestCommands_UseOneInstantEverywhere(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
@@ -171,12 +172,12 @@ func TestFaultAckNeverTouchesWhatItDidNotSee(t *testing.T) {
 	}
 }
 
-func TestPausedInstanceMakesNoSecondTransition(t *testing.T) {
+func TestPausedInstance_MakesNoSecondTransition(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
 	other := openOther(t, db)
-	p := pauseWrite(t, s, db, t.Context(), v.GatewayID, reading(v.ID, 1, 90))
+	p := pauseWrite(t.Context(), t, s, db, v.GatewayID, reading(v.ID, 1, 90))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := other.Write(t.Context(), []store.Reading{reading(v.ID, 2, 91)},
@@ -213,7 +214,7 @@ func sweep(t testing.TB, s *store.Store, now time.Time) (events int) {
 	return events
 }
 
-func TestTimersOutliveARestart(t *testing.T) {
+func TestTimers_SurviveARestart(t *testing.T) {
 	s, db := openRaw(t)
 	gw := addGateway(t, s, "g").ID
 	delayed, silent := addSensor(t, s, gw, "delayed"), addSensor(t, s, gw, "silent")
@@ -245,7 +246,7 @@ func TestTimersOutliveARestart(t *testing.T) {
 	}
 }
 
-func TestSweepersShareTheWork(t *testing.T) {
+func TestSweepAlarms_IsSharedByInstances(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	for range 50 {
@@ -271,7 +272,7 @@ func TestSweepersShareTheWork(t *testing.T) {
 	}
 }
 
-func TestCauseSuppresses(t *testing.T) {
+func TestCause_Suppresses(t *testing.T) {
 	s := open(t)
 	gw := addGateway(t, s, "g").ID
 	pump, flow := addSensor(t, s, gw, "pump"), addSensor(t, s, gw, "flow")
@@ -296,7 +297,7 @@ func TestCauseSuppresses(t *testing.T) {
 	isError(t, err, store.ErrInUse)
 }
 
-func TestDeletionTakesAlarmsAlong(t *testing.T) {
+func TestDeleteSensor_DeletesItsAlarms(t *testing.T) {
 	s := open(t)
 	gw := addGateway(t, s, "g").ID
 	v, other := addSensor(t, s, gw, "s"), addSensor(t, s, gw, "other")
@@ -326,9 +327,9 @@ func TestDeletionTakesAlarmsAlong(t *testing.T) {
 	write(t, s, reading(other.ID, 1, 90))
 }
 
-// TestWhatComesAfterAChangeOfRulesIsJudgedByIt has one instance change rules and another store, at
-// once, what they are about.
-func TestWhatComesAfterAChangeOfRulesIsJudgedByIt(t *testing.T) {
+// TestChangedRule_AppliesToLaterReadingsOfAllInstances has one instance change rules and another
+// store, at once, what they are about.
+func TestChangedRule_AppliesToLaterReadingsOfAllInstances(t *testing.T) {
 	s, db := openRaw(t)
 	gw := addGateway(t, s, "g").ID
 	x, y := addSensor(t, s, gw, "x"), addSensor(t, s, gw, "y")
@@ -366,6 +367,9 @@ func TestWhatComesAfterAChangeOfRulesIsJudgedByIt(t *testing.T) {
 // openOther opens another store on the same database.
 func openOther(t testing.TB, db *sql.DB) *store.Store {
 	t.Helper()
-	return openAt(t, scan[string](t, db, `SELECT format('host=%s port=%s user=%s dbname=%s sslmode=disable synchronous_commit=on',
-		split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_user, current_database())`))
+	return openAt(t, scan[string](t, db, `
+		SELECT format(
+			'host=%s port=%s user=%s dbname=%s sslmode=disable synchronous_commit=on',
+			split_part(current_setting('unix_socket_directories'), ',', 1),
+			current_setting('port'), current_user, current_database())`))
 }

@@ -16,9 +16,9 @@ func stamped(second int, ahead time.Duration, value float64) store.Reading {
 	return store.Reading{Timestamp: received.Add(ahead), Received: received, Value: value}
 }
 
-// TestAStampAheadHidesNothing stores readings of clocks that run ahead, in batches, and wants the
-// alarm and latest to follow them in the order in which they came.
-func TestAStampAheadHidesNothing(t *testing.T) {
+// TestTimestampAhead_HidesNoReadings stores readings of clocks that run ahead, in batches, and
+// wants the alarm and latest to follow them in the order in which they came.
+func TestTimestampAhead_HidesNoReadings(t *testing.T) {
 	const ahead = 30 * time.Second
 	tests := map[string]struct {
 		batches [][]store.Reading
@@ -102,7 +102,7 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 			if len(list) != 1 || list[0].Value != tt.latest {
 				t.Errorf("latest: got %+v, want %v", list, tt.latest)
 			}
-			// What is stored last is there whatever the instance that goes on.
+			// The last stored reading is known to any instance that continues.
 			last := stamped(60, 0, 99)
 			last.SensorID = v.ID
 			write(t, other, last)
@@ -114,7 +114,7 @@ func TestAStampAheadHidesNothing(t *testing.T) {
 	}
 }
 
-func TestTheStampOfALatestReadingStaysTheDevices(t *testing.T) {
+func TestLatest_KeepsTheTimestampOfTheDevice(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	r := stamped(0, time.Minute, 20)
@@ -129,9 +129,9 @@ func TestTheStampOfALatestReadingStaysTheDevices(t *testing.T) {
 	}
 }
 
-// TestDeletionLeavesAStampAheadThatHidesNothing deletes the newest reading, so that one which was
-// stamped ahead of now becomes it.
-func TestDeletionLeavesAStampAheadThatHidesNothing(t *testing.T) {
+// TestTimestampAhead_HidesNoReadingsAfterADeletion deletes the newest reading, so that one which
+// was stamped ahead of now becomes it.
+func TestTimestampAhead_HidesNoReadingsAfterADeletion(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	a := addAlarm(t, s, highRule(v.ID))
@@ -152,7 +152,7 @@ func TestDeletionLeavesAStampAheadThatHidesNothing(t *testing.T) {
 	wantJournal(t, s, fmt.Sprintf("%d raised 1 normal>active_unacknowledged", a.ID))
 }
 
-func TestAStampAheadIsSilentFromItsReceipt(t *testing.T) {
+func TestTimestampAhead_SilenceCountsFromTheReceipt(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, alarm.Rule{

@@ -58,7 +58,7 @@ func raised(t testing.TB, s *store.Store) int {
 	return n
 }
 
-func TestARestartIsNoSilence(t *testing.T) {
+func TestSilence_ExcludesARestart(t *testing.T) {
 	tests := map[string]struct {
 		back     float64 // when the server is back; it goes at 8
 		quiet    []float64
@@ -90,7 +90,7 @@ func TestARestartIsNoSilence(t *testing.T) {
 	}
 }
 
-func TestOneOfTwoInstancesIsEnoughToHear(t *testing.T) {
+func TestSilence_CountsWhileOneOfTwoInstancesRuns(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, quietRule(v.ID, 10*time.Second))
@@ -104,7 +104,7 @@ func TestOneOfTwoInstancesIsEnoughToHear(t *testing.T) {
 	}
 }
 
-func TestAPauseOfIngestIsNoSilence(t *testing.T) {
+func TestSilence_ExcludesAPauseOfIngest(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, quietRule(v.ID, 10*time.Second))
@@ -123,9 +123,9 @@ func TestAPauseOfIngestIsNoSilence(t *testing.T) {
 	wantJournal(t, s)
 }
 
-// TestABacklogIsOneReturn has a gateway send its buffer after an outage in which silence was
-// raised, in several orders.
-func TestABacklogIsOneReturn(t *testing.T) {
+// TestSilence_EndsOnceWithABacklog has a gateway send its buffer after an outage in which silence
+// was raised, in several orders.
+func TestSilence_EndsOnceWithABacklog(t *testing.T) {
 	orders := map[string]func(i int) int{
 		"oldest first": func(i int) int { return i },
 		"newest first": func(i int) int { return 9 - i },
@@ -172,7 +172,7 @@ func TestABacklogIsOneReturn(t *testing.T) {
 	}
 }
 
-func TestASlowClockIsNoSilence(t *testing.T) {
+func TestSilence_IgnoresASlowClock(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, quietRule(v.ID, 10*time.Second))
@@ -191,8 +191,8 @@ func TestASlowClockIsNoSilence(t *testing.T) {
 	}
 }
 
-// TestSilenceThatIsOverIsNotRaised has a sweep come late, as after a pause of the process.
-func TestSilenceThatIsOverIsNotRaised(t *testing.T) {
+// TestSilence_ThatIsOverRaisesNothing has a sweep come late, as after a pause of the process.
+func TestSilence_ThatIsOverRaisesNothing(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, quietRule(v.ID, 10*time.Second))
@@ -202,7 +202,7 @@ func TestSilenceThatIsOverIsNotRaised(t *testing.T) {
 	wantJournal(t, s)
 }
 
-func TestADeletionIsNoSilence(t *testing.T) {
+func TestSilence_IgnoresADeletion(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	addAlarm(t, s, quietRule(v.ID, 10*time.Second))

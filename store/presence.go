@@ -74,7 +74,11 @@ func (s *Store) setPresence(
 	merged := mergePresence(reports)
 	const q = `
 		WITH old AS MATERIALIZED (
-			SELECT id, status FROM gateways WHERE id = ANY ($1::int[]) ORDER BY id FOR NO KEY UPDATE)
+			SELECT id, status
+			FROM gateways
+			WHERE id = ANY ($1::int[])
+			ORDER BY id
+			FOR NO KEY UPDATE)
 		UPDATE gateways g
 		SET status = CASE WHEN ` + statusCounts + ` THEN p.status ELSE g.status END,
 			status_at = CASE
@@ -88,7 +92,8 @@ func (s *Store) setPresence(
 				ELSE g.held_by END,
 			last_seen_at = CASE
 				WHEN p.old THEN g.last_seen_at
-				WHEN g.last_seen_at < now() + interval '1 minute' THEN greatest(g.last_seen_at, p.at)
+				WHEN g.last_seen_at < now() + interval '1 minute'
+					THEN greatest(g.last_seen_at, p.at)
 				ELSE p.at END,
 			clock_skew_ms = coalesce(p.skew, g.clock_skew_ms)
 		FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[],

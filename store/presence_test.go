@@ -72,9 +72,9 @@ func TestPresence(t *testing.T) {
 	}
 }
 
-// TestPresenceOfInstances has two instances hear of one gateway, in the order in which they commit
+// TestPresence_OfInstances has two instances hear of one gateway, in the order in which they commit
 // it and not that in which it happened.
-func TestPresenceOfInstances(t *testing.T) {
+func TestPresence_OfInstances(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	a, b := openAt(t, dsn), openAt(t, dsn)
 	g := addGateway(t, a, "g")
@@ -150,7 +150,7 @@ func TestPresenceOfInstances(t *testing.T) {
 	}
 }
 
-func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
+func TestPresence_OfADeadInstance(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	db, err := sql.Open("postgres", dsn)
 	ok(t, err)
@@ -180,7 +180,7 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	silent := func() { run(t, db, `UPDATE instances SET beat_at = beat_at - interval '1 minute'`) }
 
 	ok(t, a.ResetPresence(t.Context(), false))
-	wants("one starts beside others", "online online")
+	wants("one starts while others run", "online online")
 	silent()
 	// before it looks for others it is there itself
 	lost, missed, err := b.BeatInstance(t.Context())
@@ -193,7 +193,12 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 		t.Errorf("A comes back: got %v, missed %v, %v", lost, missed, err)
 	}
 	must(a.SetPresence(t.Context(),
-		[]store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.Linked}}))
+		[]store.Presence{{
+			GatewayID: ids[0],
+			Status:    "online",
+			At:        time.Now(),
+			Link:      store.Linked,
+		}}))
 	silent()
 	ok(t, a.ResetPresence(t.Context(), false))
 	wants("one starts where none is", "unknown unknown")
@@ -208,7 +213,12 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	}
 	wants("A leaves", "unknown online")
 	must(b.SetPresence(t.Context(),
-		[]store.Presence{{GatewayID: ids[0], Status: "online", At: time.Now(), Link: store.LinkUp}}))
+		[]store.Presence{{
+			GatewayID: ids[0],
+			Status:    "online",
+			At:        time.Now(),
+			Link:      store.LinkUp,
+		}}))
 	wants("its gateway comes to B", "online online")
 	if lost := must(a.RemoveInstance(t.Context())); len(lost) > 0 {
 		t.Errorf("A leaves again: got %v", lost)
@@ -217,9 +227,9 @@ func TestPresenceOfAnInstanceThatIsNotThere(t *testing.T) {
 	wants("one starts that is alone", "unknown unknown")
 }
 
-// TestPresenceInManyTransactions has instances write about the same gateways at once: none waits
-// for another in a circle.
-func TestPresenceInManyTransactions(t *testing.T) {
+// TestPresence_InConcurrentTransactions has instances write about the same gateways at once: none
+// waits for another in a circle.
+func TestPresence_InConcurrentTransactions(t *testing.T) {
 	dsn := pgtest.DSN(t) + durable
 	a, b := openAt(t, dsn), openAt(t, dsn)
 	var ps [2][]store.Presence

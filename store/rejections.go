@@ -340,7 +340,8 @@ func deleteOldestRejections(
 		WHERE c.gateway_id = g.gateway_id`
 	_, err := tx.ExecContext(ctx, q,
 		column(gateways, asInt4, func(g gatewayRejections) int64 { return g.GatewayID }),
-		column(gateways, asInt4, func(g gatewayRejections) int64 { return int64(g.Kept - maxKept) }))
+		column(gateways, asInt4,
+			func(g gatewayRejections) int64 { return int64(g.Kept - maxKept) }))
 	return err
 }
 

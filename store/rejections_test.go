@@ -34,7 +34,7 @@ func refusal(gateway int64, payload string, second int) store.Rejection {
 }
 
 // A flood keeps one payload of each kind and counts every refusal; what is no flood keeps each.
-func TestAFloodOfRejectionsIsFolded(t *testing.T) {
+func TestRejections_FoldAFlood(t *testing.T) {
 	tests := map[string]struct {
 		each int // refusals of each of two gateways, every payload another, in one transaction
 		want string
@@ -56,13 +56,20 @@ func TestAFloodOfRejectionsIsFolded(t *testing.T) {
 			}
 			record(t, s, 0, rs...)
 			const q = `
-				SELECT string_agg(format('%s %s entries %s in all %s folded', gateway, n, total, folded), ', ' ORDER BY gateway)
-				FROM (SELECT gateway, count(*) AS n, sum(count) AS total, coalesce(sum(count) FILTER (WHERE folded), 0) AS folded FROM rejections GROUP BY 1) r`
+				SELECT string_agg(
+					format('%s %s entries %s in all %s folded', gateway, n, total, folded),
+					', ' ORDER BY gateway)
+				FROM (
+					SELECT gateway, count(*) AS n, sum(count) AS total,
+						coalesce(sum(count) FILTER (WHERE folded), 0) AS folded
+					FROM rejections
+					GROUP BY 1) r`
 			if got := scan[string](t, db, q); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			record(t, s, 0, rs...) // the same kinds again go to the same entries
-			if got, want := scan[int](t, db, `SELECT sum(count) FROM rejections`), 4*tt.each; got != want {
+			if got, want := scan[int](t, db,
+				`SELECT sum(count) FROM rejections`), 4*tt.each; got != want {
 				t.Errorf("counted: got %d, want %d", got, want)
 			}
 			if got, want := scan[int](t, db, `SELECT count(*) FROM rejections WHERE folded`), len(
@@ -76,7 +83,7 @@ func TestAFloodOfRejectionsIsFolded(t *testing.T) {
 
 // What differs only in bytes that text cannot hold, or in the gateway's id, is one entry also
 // within a transaction.
-func TestRejectionsOfOneEntryInOneTransaction(t *testing.T) {
+func TestRejections_OfOneEntryInOneTransaction(t *testing.T) {
 	s, db := openRaw(t)
 	a, b := refusal(1, "a", 1), refusal(1, "a", 2)
 	a.Topic, b.Topic, b.GatewayID = "t\xff", "t\xfe", 2
@@ -101,7 +108,11 @@ func TestRejections(t *testing.T) {
 	}
 	record(rejection("a", 1), rejection("b", 2), rejection("a", 3))
 	record(rejection("a", 9))
-	const q = `SELECT string_agg(format('%s %s %s %s %s', payload, count, extract(second FROM first_at)::int, extract(second FROM last_at)::int, detail), ', ' ORDER BY payload) FROM rejections`
+	const q = `
+		SELECT string_agg(
+			format('%s %s %s %s %s', payload, count, extract(second FROM first_at)::int,
+				extract(second FROM last_at)::int, detail), ', ' ORDER BY payload)
+		FROM rejections`
 	if got, want := scan[string](t, db, q), `\x61 3 1 9 d9, \x62 1 2 2 d2`; got != want {
 		t.Errorf("counted: got %q, want %q", got, want)
 	}
@@ -137,7 +148,7 @@ func TestRejections(t *testing.T) {
 			Payload: []byte(`\x`),
 		},
 		"nothing": {},
-		"a payload that is nobody": {
+		"a payload of an unknown gateway": {
 			Gateway: "n",
 			Topic:   "NULL",
 			Reason:  "r",
@@ -177,10 +188,14 @@ func kept(t testing.TB, db *sql.DB) string {
 	}
 	return scan[string](t, db, `
 		SELECT coalesce(string_agg(gateway_id || ' ' || payloads, ', ' ORDER BY gateway_id), '')
-		FROM (SELECT gateway_id, string_agg(convert_from(payload, 'utf8'), '' ORDER BY last_at, id) AS payloads FROM rejections GROUP BY gateway_id) r`)
+		FROM (
+			SELECT gateway_id,
+				string_agg(convert_from(payload, 'utf8'), '' ORDER BY last_at, id) AS payloads
+			FROM rejections
+			GROUP BY gateway_id) r`)
 }
 
-func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
+func TestRejections_KeepTheNewestOfEachGateway(t *testing.T) {
 	s, db := openRaw(t)
 	steps := []struct {
 		name string
@@ -199,7 +214,7 @@ func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
 			"1 dbe",
 		},
 		{
-			"one that comes again takes nobody's place",
+			"a repeated rejection displaces no other",
 			[]store.Rejection{refusal(1, "d", 7), refusal(1, "d", 8)},
 			"1 bed",
 		},
@@ -241,7 +256,7 @@ func TestOfEachGatewayTheNewestRejectionsAreKept(t *testing.T) {
 	}
 }
 
-func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
+func TestRejections_KeepTheMaximumWithoutDeadlocks(t *testing.T) {
 	s, db := openRaw(t)
 	const writers, rounds, most = 6, 15, 20
 	var wg sync.WaitGroup
@@ -278,21 +293,27 @@ func TestConcurrentRejectionsKeepTheMostAndWaitForNobodyForEver(t *testing.T) {
 	}
 }
 
-func TestSweepRejections(t *testing.T) {
+func TestDeleteExpiredRejections(t *testing.T) {
 	s, db := openRaw(t)
 	g, gone := addGateway(t, s, "g"), addGateway(t, s, "gone")
 	for _, id := range []int64{0, g.ID, gone.ID} {
 		record(t, s, 0, refusal(id, "a", 0), refusal(id, "b", 1), refusal(id, "c", 2))
 	}
-	run(t, db,
-		`UPDATE rejections SET last_at = now() - CASE convert_from(payload, 'utf8') WHEN 'c' THEN interval '29 days' ELSE interval '31 days' END`)
+	run(t, db, `
+		UPDATE rejections
+		SET last_at = now() - CASE convert_from(payload, 'utf8')
+			WHEN 'c' THEN interval '29 days'
+			ELSE interval '31 days' END`)
 	must(s.DeleteGateway(t.Context(), gone.ID, 0, true, false))
 	ok(t, s.DeleteExpiredRejections(t.Context(), 30*24*time.Hour))
 	if got, want := kept(t, db), fmt.Sprintf("0 c, %d c", g.ID); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	run(t, db, `INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
-		SELECT $1, 'g', 't', 'r', '', '', 0, int8send(i), now(), now() - interval '2 hours' FROM generate_series(1, 2500) i`, g.ID)
+	run(t, db, `
+		INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size,
+			hash, first_at, last_at)
+		SELECT $1, 'g', 't', 'r', '', '', 0, int8send(i), now(), now() - interval '2 hours'
+		FROM generate_series(1, 2500) i`, g.ID)
 	run(t, db, `UPDATE rejection_counts SET kept = kept + 2500 WHERE gateway_id = $1`, g.ID)
 	ok(t, s.DeleteExpiredRejections(t.Context(), time.Hour))
 	if got := kept(t, db); got != "" {
@@ -301,7 +322,7 @@ func TestSweepRejections(t *testing.T) {
 	ok(t, s.DeleteExpiredRejections(t.Context(), time.Hour))
 }
 
-func TestRejectionsAreListedNewestFirst(t *testing.T) {
+func TestRejections_AreListedNewestFirst(t *testing.T) {
 	s := open(t)
 	addGateway(t, s, "g1")
 	addGateway(t, s, "g2")
@@ -377,7 +398,8 @@ func TestRejectionsAreListedNewestFirst(t *testing.T) {
 		t.Errorf("a gateway that is not registered: got %+v", rs[0])
 	}
 	must(s.UpdateGateway(t.Context(), 1, 0, store.GatewayChange{Key: ptr("new")}))
-	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Gateway: ptr("new")}, nil, 0, 10)); len(rs) != 2 {
+	if rs := must(s.Rejections(t.Context(), store.RejectionFilter{Gateway: ptr("new")}, nil, 0,
+		10)); len(rs) != 2 {
 		t.Errorf("a gateway with a new key: got %+v, want those of its old one", rs)
 	}
 }
@@ -400,8 +422,8 @@ func TestRejections_AfterMigratingDownAndUp(t *testing.T) {
 	}
 }
 
-// BenchmarkRejections writes transactions of 1,000 readings of 100 gateways beside which 100
-// samples are refused, each another one.
+// BenchmarkRejections writes transactions of 1,000 readings of 100 gateways, with which 100
+// different samples are rejected.
 func BenchmarkRejections(b *testing.B) {
 	const gateways, most = 100, 1000
 	for name, full := range map[string]bool{
@@ -411,9 +433,13 @@ func BenchmarkRejections(b *testing.B) {
 			s, db := openRaw(b)
 			if full {
 				run(b, db, `
-					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload, payload_size, hash, first_at, last_at)
-					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0, sha256(int8send(i * 1000000000::bigint + g)), $3, $3::timestamptz - i * interval '1 second'
-					FROM generate_series(1, $1::int) g, generate_series(1, $2::int) i`, gateways, most, noon)
+					INSERT INTO rejections (gateway_id, gateway, topic, reason, detail, payload,
+						payload_size, hash, first_at, last_at)
+					SELECT g, 'g' || g, 'gateways/g' || g || '/data', 'malformed', 'd', '', 0,
+						sha256(int8send(i * 1000000000::bigint + g)), $3,
+						$3::timestamptz - i * interval '1 second'
+					FROM generate_series(1, $1::int) g, generate_series(1, $2::int) i`,
+					gateways, most, noon)
 				run(b, db,
 					`INSERT INTO rejection_counts SELECT g, $2 FROM generate_series(1, $1::int) g`,
 					gateways, most)

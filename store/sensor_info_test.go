@@ -9,7 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/store"
 )
 
-func TestPoints(t *testing.T) {
+func TestSensorInfos(t *testing.T) {
 	s := open(t)
 	a, b := addGateway(t, s, "a"), addGateway(t, s, "b")
 	a1, b1 := addSensor(t, s, a.ID, "s1"), addSensor(t, s, b.ID, "s1")
@@ -42,7 +42,7 @@ func TestPoints(t *testing.T) {
 		},
 		"a gateway":           {store.Ref{Gateway: "a"}, fmt.Sprint(a.ID, 0, 0, true)},
 		"no such gateway":     {store.Ref{Gateway: "A", Sensor: "s1"}, ""},
-		"an id that is none":  {store.Ref{Gateway: "0" + id(a.ID), Sensor: "s1"}, ""},
+		"an invalid id":       {store.Ref{Gateway: "0" + id(a.ID), Sensor: "s1"}, ""},
 		"a number beyond ids": {store.Ref{Gateway: "99999999999", Sensor: "s1"}, ""},
 		"keys that are addresses": {
 			store.Ref{Gateway: "00:1b:44:11:3a:b7", Sensor: "356938035643809"},
@@ -121,7 +121,7 @@ func next(t *testing.T, changed <-chan int64) int64 {
 	}
 }
 
-func TestWatch(t *testing.T) {
+func TestListenCatalog(t *testing.T) {
 	s, db := openRaw(t)
 	a := addGateway(t, s, "a")
 	doomed := addGateway(t, s, "doomed")
@@ -163,7 +163,11 @@ func TestWatch(t *testing.T) {
 		}, a.ID},
 		{
 			"a gateway is deleted",
-			func() error { _, err := s.DeleteGateway(t.Context(), doomed.ID, 0, false, false); return err },
+			func() error {
+				_, err := s.DeleteGateway(t.Context(), doomed.ID, 0, false,
+					false)
+				return err
+			},
 			doomed.ID,
 		},
 		{
@@ -171,7 +175,10 @@ func TestWatch(t *testing.T) {
 			func() error { addGateway(t, s, "12"); return nil }, 0,
 		},
 		{"the connection is lost and found", func() error {
-			_, err := db.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN "catalog"'`)
+			_, err := db.Exec(`
+				SELECT pg_terminate_backend(pid)
+				FROM pg_stat_activity
+				WHERE query = 'LISTEN "catalog"'`)
 			return err
 		}, 0},
 		{"presence says nothing, the next thing does", func() error {

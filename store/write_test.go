@@ -33,7 +33,7 @@ func TestWrite(t *testing.T) {
 			"[stored stored]",
 			[]store.Reading{reading(1, 0, 1), reading(1, 1, 2)},
 		},
-		"in whatever order it comes": {
+		"in any order": {
 			nil,
 			[]store.Reading{reading(2, 1, 1), reading(1, 0, 2), reading(1, -1, 3)},
 			"[stored stored stored]",
@@ -135,7 +135,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func TestLatestOnlyMovesForward(t *testing.T) {
+func TestLatest_OnlyMovesForward(t *testing.T) {
 	s := open(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	steps := []struct {
@@ -175,8 +175,8 @@ func TestLatestOnlyMovesForward(t *testing.T) {
 	}
 }
 
-// TestConcurrentWritesAgree has many writers offer the same keys with different values.
-func TestConcurrentWritesAgree(t *testing.T) {
+// TestWrite_ConcurrentWritersAgree has many writers offer the same keys with different values.
+func TestWrite_ConcurrentWritersAgree(t *testing.T) {
 	s := open(t)
 	const writers, keys = 6, 60
 	seed := rand.Uint64()
@@ -258,9 +258,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestRetryAfterUnknownCommit writes a batch again as ingest does when the answer to COMMIT was
-// lost.
-func TestRetryAfterUnknownCommit(t *testing.T) {
+// TestWrite_AgainAfterAnUnknownCommit writes a batch again as ingest does when the answer to COMMIT
+// was lost.
+func TestWrite_AgainAfterAnUnknownCommit(t *testing.T) {
 	s := open(t)
 	rs := []store.Reading{reading(1, 0, 1), reading(1, 1, math.NaN()), reading(2, 0, 3)}
 	if got := write(t, s, rs...); got != "[stored stored stored]" {
@@ -271,7 +271,7 @@ func TestRetryAfterUnknownCommit(t *testing.T) {
 	}
 }
 
-func TestABatchIsTrustedToBeNewUntilOneIsNot(t *testing.T) {
+func TestWrite_ChecksForDuplicatesAfterARepetition(t *testing.T) {
 	s := open(t)
 	minute := 0
 	fresh := func() {
@@ -286,7 +286,9 @@ func TestABatchIsTrustedToBeNewUntilOneIsNot(t *testing.T) {
 		t.Error("wary before anything came twice")
 	}
 	for range 3 { // by the way that trusts, then by the one that does not
-		if got := write(t, s, reading(2, minute, 5), reading(1, minute, 1), reading(1, minute, 2)); got != "[stored duplicate conflict]" && got != "[duplicate duplicate conflict]" {
+		if got := write(t, s, reading(2, minute, 5), reading(1, minute, 1),
+			reading(1, minute, 2)); got != "[stored duplicate conflict]" && got != "[duplicate "+
+			"duplicate conflict]" {
 			t.Errorf("came twice: got %s", got)
 		}
 		if !store.ExpectsRepetition(s) {
@@ -305,7 +307,7 @@ func TestABatchIsTrustedToBeNewUntilOneIsNot(t *testing.T) {
 	}
 }
 
-func TestWriteIsOneTransaction(t *testing.T) {
+func TestWrite_IsOneTransaction(t *testing.T) {
 	s, db := openRaw(t)
 	v := addSensor(t, s, addGateway(t, s, "g").ID, "s")
 	write(t, s, reading(v.ID, 0, 1))
@@ -335,7 +337,7 @@ func TestWriteIsOneTransaction(t *testing.T) {
 	})
 	isError(t, err, store.ErrInvalid)
 	ctx, cancel := context.WithCancel(t.Context())
-	p := pauseWrite(t, s, db, ctx, v.GatewayID, reading(v.ID, 3, 2))
+	p := pauseWrite(ctx, t, s, db, v.GatewayID, reading(v.ID, 3, 2))
 	cancel()
 	if err := p.resume(); err == nil {
 		t.Error("a write that was cancelled succeeded")
@@ -362,7 +364,7 @@ type pausedWrite struct {
 }
 
 func pauseWrite(
-	t testing.TB, s *store.Store, db *sql.DB, ctx context.Context, gateway int64,
+	ctx context.Context, t testing.TB, s *store.Store, db *sql.DB, gateway int64,
 	readings ...store.Reading,
 ) *pausedWrite {
 	t.Helper()
@@ -416,7 +418,7 @@ func TestErrors(t *testing.T) {
 	}
 	tests := map[string]struct {
 		codes     []string
-		want      error // nil: none of ours
+		want      error // nil: not a sentinel of store
 		transient bool
 	}{
 		"the connection, the server, its resources and its disks": {
@@ -461,7 +463,8 @@ func TestErrors(t *testing.T) {
 	if store.Transient(canceled) || !errors.Is(canceled, context.Canceled) {
 		t.Errorf("a caller that went away: got %v", canceled)
 	}
-	if late := store.Explain("op", context.DeadlineExceeded); !errors.Is(late, store.ErrUnavailable) {
+	if late := store.Explain("op",
+		context.DeadlineExceeded); !errors.Is(late, store.ErrUnavailable) {
 		t.Errorf("a deadline: got %v", late)
 	}
 }
