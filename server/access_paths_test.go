@@ -69,17 +69,22 @@ func TestPaths_TricksReachNoHandler(t *testing.T) {
 	}
 }
 
+// security returns a change of an operation's security.
+func security(required openapi3.SecurityRequirements) func(*openapi3.Operation) {
+	return func(op *openapi3.Operation) { *op.Security = required }
+}
+
 func TestContract_WithoutSecurityIsRefused(t *testing.T) {
 	harm := map[string]func(op *openapi3.Operation){
 		"without security":     func(op *openapi3.Operation) { op.Security = nil },
-		"without a role":       func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"oauth2": {}}} },
-		"with an unknown role": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"oauth2": {"root"}}} },
+		"without a role":       security(openapi3.SecurityRequirements{{"oauth2": {}}}),
+		"with an unknown role": security(openapi3.SecurityRequirements{{"oauth2": {"root"}}}),
 		"with two roles": func(op *openapi3.Operation) {
 			*op.Security = openapi3.SecurityRequirements{{"oauth2": {"viewer", "admin"}}}
 		},
-		"with an unknown scheme": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"basic": {}}} },
-		"with a ticket alone":    func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{"ticket": {}}} },
-		"with nothing to choose": func(op *openapi3.Operation) { *op.Security = openapi3.SecurityRequirements{{}} },
+		"with an unknown scheme": security(openapi3.SecurityRequirements{{"basic": {}}}),
+		"with a ticket alone":    security(openapi3.SecurityRequirements{{"ticket": {}}}),
+		"with nothing to choose": security(openapi3.SecurityRequirements{{}}),
 	}
 	for name, f := range harm {
 		doc := contractOf(t)

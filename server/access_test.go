@@ -45,7 +45,8 @@ func atSensor(path string) func(*system) string {
 }
 
 // hot is a rule.
-const hot = `"rule":{"name":"hot","kind":"threshold","severity":"major","limits":{"high":{"value":80}}}`
+const hot = `"rule":{"name":"hot","kind":"threshold","severity":"major",` +
+	`"limits":{"high":{"value":80}}}`
 
 func atAlarm(rest string) func(*system) string {
 	return func(s *system) string {
@@ -166,7 +167,8 @@ var rows = map[string]row{
 	"exportReadings": {store.Viewer, atSensor("/api/data/export?sensor_id=%d"), "", 200},
 	"getHistory": {
 		store.Viewer,
-		atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
+		atSensor("/api/data/history?sensor_id=%d&start=2026-01-01T00:00:00Z&" +
+			"end=2026-01-02T00:00:00Z"),
 		"", 200,
 	},
 	"getDownsampledReadings": {
@@ -177,7 +179,8 @@ var rows = map[string]row{
 	},
 	"getStatistics": {
 		store.Viewer,
-		atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00Z"),
+		atSensor("/api/data/statistics?sensor_id=%d&start=2026-01-01T00:00:00Z&" +
+			"end=2026-01-02T00:00:00Z"),
 		"", 200,
 	},
 	"listLatestReadings": {store.Viewer, at("/api/data/latest"), "", 200},

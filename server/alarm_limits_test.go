@@ -19,19 +19,26 @@ import (
 // soundRules are rules that have every member between them, each far from the limits that members
 // set each other.
 var soundRules = []string{
-	`{"name":"n","kind":"threshold","severity":"major","limits":{"high":{"value":1,"severity":"minor"}},
-		"deadband":{"value":1,"unit":"absolute"},"on_delay_ms":1,"off_delay_ms":1,"min_samples":1,"ignore_uncertain":true,
-		"latching":true,"realarm_after_ms":1000,"labels":{"a":"b"},"message":"m","documentation_url":"https://a",
-		"schedule":{"zone":"UTC","days":["mon"],"from":"06:00","to":"22:00"},"suppressed_by":[1],"recommended_action":"r"}`,
+	`{"name":"n","kind":"threshold","severity":"major","limits":{"high":{"value":1,` +
+		`"severity":"minor"}},
+		"deadband":{"value":1,"unit":"absolute"},"on_delay_ms":1,"off_delay_ms":1,
+		"min_samples":1,"ignore_uncertain":true,
+		"latching":true,"realarm_after_ms":1000,"labels":{"a":"b"},"message":"m",
+		"documentation_url":"https://a",
+		"schedule":{"zone":"UTC","days":["mon"],"from":"06:00","to":"22:00"},
+		"suppressed_by":[1],"recommended_action":"r"}`,
 	`{"name":"n","kind":"threshold","severity":"major","limits":{"high_high":{"value":1}}}`,
 	`{"name":"n","kind":"threshold","severity":"major","limits":{"low":{"value":1}}}`,
 	`{"name":"n","kind":"threshold","severity":"major","limits":{"low_low":{"value":1}}}`,
 	`{"name":"n","kind":"outside_range","severity":"major","range":{"low":-1e300,"high":1e300}}`,
-	`{"name":"n","kind":"rate","severity":"major","rate":{"limit":1,"per":"hour","window_ms":1000,"direction":"up"}}`,
-	`{"name":"n","kind":"deviation","severity":"major","deviation":{"setpoint":1,"limit":1,"direction":"up","max_age_ms":1}}`,
+	`{"name":"n","kind":"rate","severity":"major","rate":{"limit":1,"per":"hour",` +
+		`"window_ms":1000,"direction":"up"}}`,
+	`{"name":"n","kind":"deviation","severity":"major","deviation":{"setpoint":1,"limit":1,` +
+		`"direction":"up","max_age_ms":1}}`,
 	`{"name":"n","kind":"deviation","severity":"major","deviation":{"sensor_id":1,"limit":1}}`,
 	`{"name":"n","kind":"no_data","severity":"major","no_data_after_ms":1000}`,
-	`{"name":"n","kind":"expression","severity":"major","expression":{"text":"a > 1","inputs":{"a":1},"max_age_ms":1}}`,
+	`{"name":"n","kind":"expression","severity":"major","expression":{"text":"a > 1",` +
+		`"inputs":{"a":1},"max_age_ms":1}}`,
 }
 
 // inWords are the values that the contract refuses in the description of a member only, and what is

@@ -60,10 +60,13 @@ func (s *system) alarmAt(
 func TestAlarm_FromCreationToDeletion(t *testing.T) {
 	s := start(t)
 	sensor := s.addSensor(s.addGateway().ID).ID
-	operator, engineer, admin := s.token(s.users[store.Operator]), s.token(s.users[store.Engineer]), s.token(s.users[store.Admin])
+	operator := s.token(s.users[store.Operator])
+	engineer, admin := s.token(s.users[store.Engineer]), s.token(s.users[store.Admin])
 	began := time.Now().UTC()
 	a := s.alarmAt(201, "POST", "/api/alarms", engineer,
-		fmt.Sprintf(`{"sensor_id":%d,"rule":{"name":"hot","kind":"threshold","severity":"major","latching":true,"labels":{"line":"1"},"limits":{"high":{"value":80}}}}`, sensor))
+		fmt.Sprintf(`{"sensor_id":%d,"rule":{"name":"hot","kind":"threshold",`+
+			`"severity":"major","latching":true,"labels":{"line":"1"},`+
+			`"limits":{"high":{"value":80}}}}`, sensor))
 	path := fmt.Sprintf("/api/alarms/%d", a.ID)
 	s.reads(sensor, 90)
 	a = s.alarmAt(200, "GET", path, operator, "")
@@ -168,13 +171,15 @@ func TestAlarm_FromCreationToDeletion(t *testing.T) {
 func TestAlarms_ListsAndFilters(t *testing.T) {
 	s := start(t)
 	g := s.addGateway().ID
-	viewer, engineer, operator := s.token(s.users[store.Viewer]), s.token(s.users[store.Engineer]), s.token(s.users[store.Operator])
+	viewer, engineer := s.token(s.users[store.Viewer]), s.token(s.users[store.Engineer])
+	operator := s.token(s.users[store.Operator])
 	var sensors []int64
 	for i, severity := range []string{"minor", "critical", "minor", "warning", "critical"} {
 		sensor := s.addSensor(g).ID
 		sensors = append(sensors, sensor)
 		s.alarmAt(201, "POST", "/api/alarms", engineer, fmt.Sprintf(
-			`{"sensor_id":%d,"rule":{"name":"Alarm %d","kind":"threshold","severity":%q,"labels":{"n":"%d"},"limits":{"high":{"value":80}}}}`, sensor, i, severity, i%2))
+			`{"sensor_id":%d,"rule":{"name":"Alarm %d","kind":"threshold","severity":%q,`+
+				`"labels":{"n":"%d"},"limits":{"high":{"value":80}}}}`, sensor, i, severity, i%2))
 	}
 	s.reads(sensors[0], 90)
 	s.reads(sensors[1], 90)
@@ -207,7 +212,9 @@ func TestAlarms_ListsAndFilters(t *testing.T) {
 		}
 	}
 	res := s.send("POST", "/api/alarms/ack", operator,
-		`{"alarms":[{"id":1,"occurrence":1,"state_version":1},{"id":2,"occurrence":9,"state_version":1},{"id":3,"occurrence":1,"state_version":1},{"id":999,"occurrence":1,"state_version":1}]}`)
+		`{"alarms":[{"id":1,"occurrence":1,"state_version":1},{"id":2,"occurrence":9,`+
+			`"state_version":1},{"id":3,"occurrence":1,"state_version":1},{"id":999,`+
+			`"occurrence":1,"state_version":1}]}`)
 	var acks []client.AlarmBulkAcknowledgeResult
 	if err := json.Unmarshal(res.body, &acks); err != nil {
 		t.Fatalf("%v: %s", err, res.body)
@@ -230,7 +237,8 @@ func TestAlarmRules_InvalidOnesAreRefused(t *testing.T) {
 			`"kind":"threshold","limits":{"high":{"value":1},"low":{"value":2}}`, "rule.limits",
 		},
 		"a deadband too wide": {
-			`"kind":"threshold","limits":{"high":{"value":3},"low":{"value":2}},"deadband":{"value":5}`,
+			`"kind":"threshold","limits":{"high":{"value":3},"low":{"value":2}},` +
+				`"deadband":{"value":5}`,
 			"rule.deadband",
 		},
 		"an unknown other sensor": {

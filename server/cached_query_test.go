@@ -86,7 +86,9 @@ func TestCachedAnswer_EqualsAComputedOne(t *testing.T) {
 		}
 	}
 	must(s.write(t.Context(), rs))
-	const day, half = "sensor_id=1&sensor_id=2&start=2026-03-04T00:00:00Z&end=2026-03-05T00:00:00Z", "sensor_id=1&start=2026-03-04T00:00:00Z&end=2026-03-04T12:00:00Z"
+	const day, half = "sensor_id=1&sensor_id=2&start=2026-03-04T00:00:00Z&" +
+		"end=2026-03-05T00:00:00Z", "sensor_id=1&start=2026-03-04T00:00:00Z&" +
+		"end=2026-03-04T12:00:00Z"
 	seen := map[string]string{}
 	for _, query := range []string{
 		"history?interval=1h&" + day, "history?interval=1h&" + half,

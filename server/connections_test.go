@@ -91,7 +91,8 @@ func TestRequestsThatNetHTTPRefuses_AreAnsweredAsTheContractSays(t *testing.T) {
 			}
 		}
 	}
-	const refused = `http_requests_total{endpoint="none",method="none",operation="none",status="417"}`
+	const refused = `http_requests_total{endpoint="none",method="none",operation="none",` +
+		`status="417"}`
 	if got := s.metric(refused); got != "1" {
 		t.Errorf("%s: got %s, want 1", refused, got)
 	}

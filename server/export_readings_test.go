@@ -190,7 +190,8 @@ func TestExport_FiltersAndFaults(t *testing.T) {
 
 func TestExport_HasNoTimeLimitAsAWhole(t *testing.T) {
 	s := startWithReadings(t, 200000, func(c *config, _ *server.Deps) {
-		c.ReadHeaderTimeout, c.ReadTimeout, c.RequestTimeout, c.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond, 4*time.Second
+		c.ReadHeaderTimeout, c.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
+		c.RequestTimeout, c.WriteTimeout = 200*time.Millisecond, 4*time.Second
 	})
 	res := s.slowly("/api/data/export?sensor_id=1")
 	defer res.Body.Close()
@@ -251,7 +252,8 @@ func TestQueries_EndWhenTheClientDisconnects(t *testing.T) {
 	defer func() { _ = lock.Rollback() }()
 	must(lock.ExecContext(t.Context(), `LOCK TABLE sensor_data IN ACCESS EXCLUSIVE MODE`))
 	waiting := func() (n int) {
-		const q = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'oei-ms api' AND wait_event_type = 'Lock'`
+		const q = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() ` +
+			`AND application_name = 'oei-ms api' AND wait_event_type = 'Lock'`
 		if err := db.QueryRowContext(t.Context(), q).Scan(&n); err != nil {
 			t.Error(err)
 		}

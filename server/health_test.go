@@ -29,7 +29,8 @@ func TestHealth_IsThatOfTheDependencies(t *testing.T) {
 	t.Cleanup(func() { close(released) })
 	hangs := func(context.Context) (string, error) { <-released; return "late", nil }
 	check := func(name string, required bool, f func(context.Context) (string,
-		error)) server.Check {
+		error),
+	) server.Check {
 		return server.Check{Name: name, Kind: "external", Required: required, Func: f}
 	}
 	tests := map[string]struct {
@@ -138,9 +139,11 @@ func TestSystem_SpecificationMetricsAndVersion(t *testing.T) {
 	s.tryLogin("viewer", "wrong")
 	metrics := string(s.send("GET", "/metrics", "", "").body)
 	for _, want := range []string{
-		`http_requests_total{endpoint="/api/auth/login",method="POST",operation="login",status="401"} 1`,
+		`http_requests_total{endpoint="/api/auth/login",method="POST",operation="login",` +
+			`status="401"} 1`,
 		`http_requests_total{endpoint="none",method="none",operation="none",status="401"} 1`,
-		`http_request_duration_seconds_count{endpoint="/openapi.json",method="GET",operation="getOpenAPI"} 2`,
+		`http_request_duration_seconds_count{endpoint="/openapi.json",method="GET",` +
+			`operation="getOpenAPI"} 2`,
 		"websocket_connections_active 0", "oei_password_checks_total 1",
 	} {
 		if !strings.Contains(metrics, want) {

@@ -61,7 +61,8 @@ func text(v nullable.Nullable[float64]) string {
 
 func TestHistory_AggregatesFillAndFormat(t *testing.T) {
 	s := startWithHistory(t)
-	const all = "&agg=avg&agg=min&agg=max&agg=sum&agg=count&agg=first&agg=last&agg=stddev&agg=delta&agg=time_weighted_avg&agg=percent_good"
+	const all = "&agg=avg&agg=min&agg=max&agg=sum&agg=count&agg=first&agg=last&agg=stddev&" +
+		"agg=delta&agg=time_weighted_avg&agg=percent_good"
 	tests := map[string]struct{ query, want string }{
 		"the mean, without another word": {"interval=1m", "0:15 1:40 4:60"},
 		"all there is": {"interval=1m" + all, "0:15 10 20 30 2 10 20 7.071 10 15 100 1:40 30 50 " +
@@ -159,7 +160,8 @@ func texts(members map[string]any, names []string) []string {
 
 func TestHistory_ContinuesAfterTheLimit(t *testing.T) {
 	s := startWithHistory(t)
-	query, starts := "sensor_id=1&interval=1m&limit=2&fill=null&start=2026-03-04T03:00:30Z&end=2026-03-04T03:04:30Z", []string{}
+	query, starts := "sensor_id=1&interval=1m&limit=2&fill=null&start=2026-03-04T03:00:30Z&"+
+		"end=2026-03-04T03:04:30Z", []string{}
 	for pages := 0; ; pages++ {
 		h := s.history(query)
 		for _, p := range h.Series[0].Points {
@@ -203,7 +205,8 @@ func TestHistory_ClosedRangeHasAnETagUntilALateReading(t *testing.T) {
 		t.Errorf("after a late reading: got %d %s", res.StatusCode, res.Header.Get("ETag"))
 	}
 	open := s.send("GET",
-		"/api/data/history?sensor_id=1&interval=1d&start=2026-03-04T03:00:00Z&end="+time.Now().UTC().Add(time.Hour).Format(time.RFC3339), token, "")
+		"/api/data/history?sensor_id=1&interval=1d&start=2026-03-04T03:00:00Z&"+
+			"end="+time.Now().UTC().Add(time.Hour).Format(time.RFC3339), token, "")
 	if open.Header.Get("ETag") != "" || open.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("a range that goes on: got %v", open.Header)
 	}

@@ -64,7 +64,8 @@ func TestIdempotency_SameKeySameAnswer(t *testing.T) {
 		t.Errorf("of another user: got %d, %v: %s", status, replayed, body)
 	}
 	token := one.token(one.users[store.Engineer])
-	same := `{ "readings" : [ {"value":1.0, "timestamp":"2026-03-04T03:00:00.000Z", "sensor_id":1} ] }`
+	same := `{ "readings" : [ {"value":1.0, "timestamp":"2026-03-04T03:00:00.000Z", ` +
+		`"sensor_id":1} ] }`
 	if res := one.send("POST", "/api/data", token, same, "Idempotency-Key",
 		"k"); res.StatusCode != 200 || res.Header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("the same readings written otherwise: got %d: %s", res.StatusCode, res.body)
@@ -92,7 +93,8 @@ func TestIdempotency_InvalidKeys(t *testing.T) {
 		}
 	}
 	if res := s.send("POST", "/api/data", token, body, "Idempotency-Key",
-		"a,b;c=d/%41&<>'\\"); res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") != "true" {
+		"a,b;c=d/%41&"+
+			"<>'\\"); res.StatusCode == 200 && res.Header.Get("Idempotency-Replayed") != "true" {
 		t.Error("a key of signs is not the same the second time")
 	}
 	req, _ := http.NewRequest("POST", s.url+"/api/data", strings.NewReader(body))

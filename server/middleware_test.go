@@ -21,7 +21,8 @@ func writes(f func(context.Context) error) option {
 	return func(c *config, d *server.Deps) {
 		c.RequestTimeout = 300 * time.Millisecond
 		d.Write = func(ctx context.Context, _ []store.Reading) ([]store.ReadingResult,
-			error) {
+			error,
+		) {
 			return nil, f(ctx)
 		}
 	}

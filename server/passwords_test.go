@@ -99,7 +99,8 @@ func TestChangePassword_EndsTheOtherSessions(t *testing.T) {
 	if res := change(password, "another password"); res.StatusCode != 204 {
 		t.Errorf("got %d: %s", res.StatusCode, res.body)
 	}
-	if a, b, c := s.me(mine.AccessToken), s.me(other.AccessToken), s.me(stranger.AccessToken); a != 200 || b != 401 || c != 200 {
+	a, b, c := s.me(mine.AccessToken), s.me(other.AccessToken), s.me(stranger.AccessToken)
+	if a != 200 || b != 401 || c != 200 {
 		t.Errorf("this session, the other one, another user's: got %d, %d, %d, want 200, 401, 200",
 			a, b, c)
 	}

@@ -119,14 +119,18 @@ func TestQueryLimiter_WaitsForALimitedTime(t *testing.T) {
 func TestQueryLimiter_RejectsExpensiveQueriesAndPassesCheapOnes(t *testing.T) {
 	dsn := pgtest.DSN(t) + " synchronous_commit=on"
 	s := startOn(t, dsn,
-		func(c *config, _ *server.Deps) { c.Query.MaxConcurrent, c.Query.MaxWait = 1, 20*time.Millisecond })
+		func(c *config, _ *server.Deps) {
+			c.Query.MaxConcurrent, c.Query.MaxWait = 1, 20*time.Millisecond
+		})
 	db := must(sql.Open("postgres", dsn))
 	defer db.Close()
 	sensor := s.addSensor(s.addGateway().ID).ID
 	s.addReadings(sensor, 1, at3)
 	for _, q := range []string{
 		`INSERT INTO rollup_1h (sensor_id, bucket, count, usable, good, minutes)
-			SELECT 1, h, 3600, 0, 0, true FROM generate_series('2026-02-28T03:00:00Z'::timestamptz, '2026-03-04T02:00:00Z', '1 hour') h`,
+			SELECT 1, h, 3600, 0, 0, true FROM
+			generate_series('2026-02-28T03:00:00Z'::timestamptz, '2026-03-04T02:00:00Z', '1
+			hour') h`,
 		`UPDATE rollup_state SET through = '2026-03-04T03:00:00Z'`,
 	} {
 		must(db.ExecContext(t.Context(), q))
@@ -162,7 +166,8 @@ func TestQueryLimiter_RejectsExpensiveQueriesAndPassesCheapOnes(t *testing.T) {
 			t.Errorf("%s: got %d %v: %s", name, res.StatusCode, res.Header, res.body)
 		}
 	}
-	const simulated = `{"sensor_id": 1, "rule": {"name": "Hot", "kind": "threshold", "severity": "major", "limits": {"high": {"value": 80}}},
+	const simulated = `{"sensor_id": 1, "rule": {"name": "Hot", "kind": "threshold", ` +
+		`"severity": "major", "limits": {"high": {"value": 80}}},
 		"start": "2026-02-28T03:00:00Z", "end": "2026-03-04T03:00:00Z"}`
 	if res := s.send("POST", "/api/alarms/simulate", token, simulated); res.StatusCode != 503 {
 		t.Errorf("simulate: got %d: %s", res.StatusCode, res.body)

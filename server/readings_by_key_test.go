@@ -29,15 +29,19 @@ func TestWriteData_ByKeyAndMilliseconds(t *testing.T) {
 		},
 		{
 			`"sensor_id":2,"timestamp":1772593200`,
-			`"detail":"timestamp 1970-01-21T12:23:13.200000Z is more than 3650 days old, which is OEI_INGEST_MAX_AGE; as a number it is milliseconds since 1970, and this looks like seconds`,
+			`"detail":"timestamp 1970-01-21T12:23:13.200000Z is more than 3650 days old, ` +
+				`which is OEI_INGEST_MAX_AGE; as a number it is milliseconds since 1970, and ` +
+				`this looks like seconds`,
 		},
 		{
 			`"sensor_id":2,"timestamp":1772593200000000`,
-			`readings[0].timestamp: is not whole milliseconds since 1970; it looks like microseconds, divide it by 1000`,
+			`readings[0].timestamp: is not whole milliseconds since 1970; it looks like ` +
+				`microseconds, divide it by 1000`,
 		},
 		{
 			`"sensor_id":2,"timestamp":1772593200000.5`,
-			`readings[0].timestamp: is not whole milliseconds since 1970; round it, or send RFC 3339`,
+			`readings[0].timestamp: is not whole milliseconds since 1970; round it, or send ` +
+				`RFC 3339`,
 		},
 		{`"sensor_id":2,"timestamp":true`, `readings[0].timestamp: is not a text`},
 		{`"sensor_id":2,"ts":1772593200000`, `readings[0].ts: is not known here; write timestamp`},

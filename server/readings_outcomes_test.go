@@ -75,7 +75,8 @@ func TestWriteReadings_Outcomes(t *testing.T) {
 		},
 		"finer than a microsecond is cut before keying": {
 			[]string{
-				`{"sensor_id":2,"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"},{"sensor_id":2,"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`,
+				`{"sensor_id":2,"value":1,"timestamp":"2026-03-04T03:00:00.1234561Z"},` +
+					`{"sensor_id":2,"value":1,"timestamp":"2026-03-04T03:00:00.123456999Z"}`,
 			}, "stored duplicate", "2 03:00:00.123456 1 good",
 		},
 		"repeats in one request": {
@@ -132,8 +133,10 @@ func TestWriteReadings_Outcomes(t *testing.T) {
 			"stored", "2 03:00:00 1 bad",
 		},
 		"outside the measuring range good becomes uncertain": {
-			[]string{`{"sensor_id":1,"value":100,"timestamp":"2026-03-04T03:00:01Z"},{"sensor_id":1,"value":100.1,"timestamp":"2026-03-04T03:00:02Z"},
-				{"sensor_id":1,"value":-0.1,"timestamp":"2026-03-04T03:00:03Z"},{"sensor_id":1,"value":101,"quality":"bad","timestamp":"2026-03-04T03:00:04Z"}`},
+			[]string{`{"sensor_id":1,"value":100,"timestamp":"2026-03-04T03:00:01Z"},` +
+				`{"sensor_id":1,"value":100.1,"timestamp":"2026-03-04T03:00:02Z"},
+				{"sensor_id":1,"value":-0.1,"timestamp":"2026-03-04T03:00:03Z"},
+				{"sensor_id":1,"value":101,"quality":"bad","timestamp":"2026-03-04T03:00:04Z"}`},
 			"stored stored stored stored",
 			"1 03:00:01 100 good, 1 03:00:02 100.1 uncertain 0x40940000, 1 03:00:03 -0.1 " +
 				"uncertain 0x40940000, 1 03:00:04 101 bad",

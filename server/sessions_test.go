@@ -90,12 +90,14 @@ func TestLogin_ByForm(t *testing.T) {
 	}{
 		"as an OAuth2 client sends it": {
 			form,
-			"grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&client_id=x&client_secret=",
+			"grant_type=password&username=viewer&password=a+password+of+tests&scope=viewer&" +
+				"client_id=x&client_secret=",
 			200, "",
 		},
 		"as Swagger UI shows it for curl": {
 			form,
-			"grant_type=&username=viewer&password=a+password+of+tests&scope=&client_id=&client_secret=",
+			"grant_type=&username=viewer&password=a+password+of+tests&scope=&client_id=&" +
+				"client_secret=",
 			200, "",
 		},
 		"with a charset": {

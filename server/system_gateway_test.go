@@ -142,7 +142,7 @@ func TestSystemGateway_RefusesChanges(t *testing.T) {
 		{
 			"POST", "/api/sensors",
 			fmt.Sprintf(`{"gateway_id":%d,"key":"k","name":"n","type":"t"}`, gateway), 400,
-			"gateway_id: is the server's own gateway",
+			"gateway_id: is the gateway of the server itself; use another",
 		},
 	} {
 		res := s.send(tt.method, tt.path, token, tt.body)

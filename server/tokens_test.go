@@ -236,8 +236,8 @@ func flip(token string, i int) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-// spareBits spells the same signature in another way: its last character has two bits that no decoder
-// reads.
+// spareBits writes the same signature in another way: its last character has two bits that no
+// decoder reads.
 func spareBits(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, token[len(token)-1])

@@ -136,7 +136,8 @@ func TestTimestamps_MeanTheSameEverywhere(t *testing.T) {
 		Type:   &openapi3.Types{"string"},
 		Format: "date-time",
 	}) {
-		body := fmt.Sprintf(`{"readings":[{"sensor_id":%d,"value":1},{"sensor_id":%d,"value":1,"timestamp":%q}]}`, v.ID, v.ID, text)
+		body := fmt.Sprintf(`{"readings":[{"sensor_id":%d,"value":1},{"sensor_id":%d,`+
+			`"value":1,"timestamp":%q}]}`, v.ID, v.ID, text)
 		res := s.send("POST", "/api/data", token, body, "Idempotency-Key", "faulty")
 		if res.StatusCode != http.StatusBadRequest || !names(res, "readings[1].timestamp") {
 			t.Errorf("%s: got %d: %s", text, res.StatusCode, res.body)

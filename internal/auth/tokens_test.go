@@ -23,7 +23,7 @@ func TestSuccessor_NeedsTheSecretKey(t *testing.T) {
 	if successor(x, "rt_a") == successor(x, "rt_b") {
 		t.Error("two refresh tokens: got the same successor")
 	}
-	if successor(x, "rt_a") != successor(x, "rt_a") {
+	if first := successor(x, "rt_a"); first != successor(x, "rt_a") {
 		t.Error("one secret key and refresh token: got two successors")
 	}
 }

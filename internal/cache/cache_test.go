@@ -76,9 +76,11 @@ func TestCache_AllInstancesSeeAChangeWithinASecond(t *testing.T) {
 
 // lateReading stores $3 for sensor $1 at $2 as ingest does.
 const lateReading = `
-	WITH reading AS (INSERT INTO sensor_data (sensor_id, timestamp, value, quality) VALUES ($1, $2, $3, 0))
+	WITH reading AS (INSERT INTO sensor_data (sensor_id, timestamp, value, quality) VALUES
+	($1, $2, $3, 0))
 	INSERT INTO rollup_marks (oldest, sensors, hours)
-	SELECT hour, ARRAY[$1::int], ARRAY[hour] FROM date_trunc('hour', $2::timestamptz, 'UTC') AS hour`
+	SELECT hour, ARRAY[$1::int], ARRAY[hour] FROM date_trunc('hour', $2::timestamptz, 'UTC')
+	AS hour`
 
 func TestCache_IsBypassedWhilePollsFail(t *testing.T) {
 	w := newWorld(t)

@@ -134,7 +134,8 @@ func TestCache_DoesNotKeepAnError(t *testing.T) {
 	}()
 	if got, err := c.Get(t.Context(), *hours(0, 1),
 		func(context.Context) (Answer,
-			error) {
+			error,
+		) {
 			return text("answer"), nil
 		}); string(got.Body) != "answer" || err != nil {
 		t.Errorf("after it: got %q, %v", got, err)

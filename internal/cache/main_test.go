@@ -157,7 +157,8 @@ func (in *instance) ask(sensor int64, from, to int) string {
 func (w *world) truth(ctx context.Context, sensor int64, from, to int) (answer string) {
 	q := hours(from, to)
 	const count = `
-		SELECT CASE WHEN EXISTS (SELECT FROM sensors WHERE id = $1) THEN count(*) || ' ' || coalesce(max(value), 0) ELSE 'none' END
+		SELECT CASE WHEN EXISTS (SELECT FROM sensors WHERE id = $1) THEN count(*) || ' ' ||
+		coalesce(max(value), 0) ELSE 'none' END
 		FROM sensor_data
 		WHERE sensor_id = $1 AND timestamp >= $2 AND timestamp < $3`
 	if err := w.db.QueryRowContext(ctx, count, sensor, q.From, q.To).Scan(&answer); err != nil &&

@@ -26,8 +26,10 @@ func TestAppendTime_EqualsFormat(t *testing.T) {
 func TestAppendNumber_EqualsEncodingJSON(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	numbers := []float64{0, math.Copysign(0, -1), 1e-6, 1e-7, 1e20, 1e21, 0.1, -273.15,
-		math.MaxFloat64, math.SmallestNonzeroFloat64}
+	numbers := []float64{
+		0, math.Copysign(0, -1), 1e-6, 1e-7, 1e20, 1e21, 0.1, -273.15,
+		math.MaxFloat64, math.SmallestNonzeroFloat64,
+	}
 	for range 10_000 {
 		numbers = append(numbers, math.Float64frombits(rnd.Uint64()))
 	}
