@@ -29,7 +29,8 @@ func TestDocs_SettingsAreKnown(t *testing.T) {
 	etc := t.TempDir()
 	for name, text := range map[string]string{
 		"secret.key": "0Nz4tZPmVx7sQGZs0b1e8yqvY3nJm5wUoKc2LhTfRdA=\n", "mqtt.password": "x\n",
-		"database.url": regexp.MustCompile(`# (postgres://\S+)`).FindStringSubmatch(docs.String())[1] + "\n",
+		"database.url": regexp.MustCompile(`# (postgres://\S+)`).
+			FindStringSubmatch(docs.String())[1] + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -82,7 +83,8 @@ func TestSettings_MentionedExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	variable := regexp.MustCompile(`\bOEI_[A-Z0-9_]*[A-Z0-9]\b`) // not the beginning of several
-	for _, page := range slices.Concat(pages, operations, []string{"../README.md", "../SECURITY.md"}) {
+	for _, page := range slices.Concat(pages, operations,
+		[]string{"../README.md", "../SECURITY.md"}) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

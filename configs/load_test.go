@@ -148,17 +148,20 @@ func TestLoad_FirstSourceWins(t *testing.T) {
 }
 
 func TestDatabaseURL_OfTheOldDriver(t *testing.T) {
-	for dsn, want := range map[string]string{
-		"postgresql+asyncpg://u:p@localhost/x":                         "postgresql://u:p@localhost/x",
-		"postgres+psycopg2://u:p@db/x?sslmode=require":                 "postgres://u:p@db/x?sslmode=require",
-		"postgresql+asyncpg://u:p@db/x?ssl=require":                    "postgresql://u:p@db/x?sslmode=require",
-		"postgresql+asyncpg://u:p@db/x?application_name=a&ssl=disable": "postgresql://u:p@db/x?application_name=a&sslmode=disable",
-		"postgresql://u:p@db/x?ssl=require":                            "postgresql://u:p@db/x?ssl=require",
-		"host=db user=u password=a+b://c": "host=db user=u " +
-			"password=a+b://c",
+	for _, test := range []struct{ dsn, want string }{
+		{"postgresql+asyncpg://u:p@localhost/x", "postgresql://u:p@localhost/x"},
+		{"postgres+psycopg2://u:p@db/x?sslmode=require", "postgres://u:p@db/x?sslmode=require"},
+		{"postgresql+asyncpg://u:p@db/x?ssl=require", "postgresql://u:p@db/x?sslmode=require"},
+		{
+			"postgresql+asyncpg://u:p@db/x?application_name=a&ssl=disable",
+			"postgresql://u:p@db/x?application_name=a&sslmode=disable",
+		},
+		{"postgresql://u:p@db/x?ssl=require", "postgresql://u:p@db/x?ssl=require"},
+		{"host=db user=u password=a+b://c", "host=db user=u password=a+b://c"},
 	} {
-		if got := mustLoad(t, sources{env: []string{"DATABASE_URL=" + dsn}}).Database.URL; got != want {
-			t.Errorf("%s: got %s, want %s", dsn, got, want)
+		if got := mustLoad(t,
+			sources{env: []string{"DATABASE_URL=" + test.dsn}}).Database.URL; got != test.want {
+			t.Errorf("%s: got %s, want %s", test.dsn, got, test.want)
 		}
 	}
 }
@@ -256,8 +259,11 @@ func TestDefaults_EqualThosePackagesDeclare(t *testing.T) {
 	want.Environment, want.Log = Development, Log{Level: "info", Format: "text"}
 	want.Database, want.Debug, want.AllowPlaintext = Database{}, false, false
 	want.Auth, want.Query = auth.DefaultConfig(), server.DefaultQueryConfig()
-	want.Store, want.Server, want.Ingest = store.DefaultConfig(), server.DefaultConfig(), ingest.DefaultConfig()
-	want.Cache, want.MQTT, want.Broker, want.Push, want.Notify, want.Monitor = cache.DefaultConfig(), mqttsource.DefaultConfig(), broker.DefaultConfig(), push.DefaultConfig(), notify.DefaultConfig(), selfmonitor.DefaultConfig()
+	want.Store, want.Server = store.DefaultConfig(), server.DefaultConfig()
+	want.Ingest, want.Cache = ingest.DefaultConfig(), cache.DefaultConfig()
+	want.MQTT, want.Broker = mqttsource.DefaultConfig(), broker.DefaultConfig()
+	want.Push, want.Notify = push.DefaultConfig(), notify.DefaultConfig()
+	want.Monitor = selfmonitor.DefaultConfig()
 	want.Cluster = postgres.Config{DataDir: c.Cluster.DataDir}
 	for i, s := range c.settings() {
 		if got, want := s.shown(), want.settings()[i].shown(); got != want {

@@ -99,7 +99,8 @@ func TestKeepSecretKey_ExplainsUnusableKeys(t *testing.T) {
 
 func TestShareGroup_IsDerivedFromTheSecretKey(t *testing.T) {
 	group := func(env ...string) string { return mustLoad(t, sources{env: env}).MQTT.ShareGroup }
-	const key, other = "SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2", "SECRET_KEY=hunter3-hunter3-hunter3-hunter3-hunter3"
+	const key = "SECRET_KEY=hunter2-hunter2-hunter2-hunter2-hunter2"
+	const other = "SECRET_KEY=hunter3-hunter3-hunter3-hunter3-hunter3"
 	one := group(key, "MQTT_HOST=broker")
 	if !regexp.MustCompile(`^oei-ms-[0-9a-f]{16}$`).MatchString(one) ||
 		one != group(key, "MQTT_HOST=elsewhere", "PORT=9000") {

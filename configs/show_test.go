@@ -85,7 +85,8 @@ func TestWrite_ShowsTheSSLModeInEffect(t *testing.T) {
 		"host=/run/postgresql dbname=x":           "disable Unix socket",
 	} {
 		var table bytes.Buffer
-		if err := mustLoad(t, sources{env: []string{"DATABASE_URL=" + dsn}}).Write(&table); err != nil {
+		if err := mustLoad(t,
+			sources{env: []string{"DATABASE_URL=" + dsn}}).Write(&table); err != nil {
 			t.Fatal(err)
 		}
 		got := ""

@@ -78,7 +78,10 @@ func (c *Config) about(err error) (setting, bool) {
 
 func (c *Config) general() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf(format, args...))
+	}
 	if c.Environment != Development && c.Environment != Production {
 		fault("ENVIRONMENT: %q is not known; use development or production", c.Environment)
 	}
@@ -198,7 +201,10 @@ func (c *Config) databaseFaults() error {
 // productionFaults reports settings that are fit for trials only.
 func (c *Config) productionFaults() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf(format, args...))
+	}
 	if key := c.Auth.SecretKey; key != "" && weakKey(key) {
 		fault("SECRET_KEY: it can be guessed; use at least 32 random bytes, " +
 			"such as `openssl rand -base64 32` prints, or unset it to have one generated")

@@ -48,7 +48,8 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a fraction for a number": {
 			sources{file: "server: {port: 80.5}"},
-			`PORT: "80.5" is not a whole number; use one such as 1000 (from oei-ms.yaml: server.port)`,
+			`PORT: "80.5" is not a whole number; use one such as 1000 (from oei-ms.yaml: ` +
+				`server.port)`,
 		},
 		"a list for a value": {
 			sources{file: "server: {port: [1, 2]}"},
@@ -60,7 +61,8 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a time without a unit": {
 			env("OEI_INGEST_LINGER=5"),
-			`OEI_INGEST_LINGER: "5" is not a duration; use a number with its unit, such as 500ms, 30s, 5m or 24h`,
+			`OEI_INGEST_LINGER: "5" is not a duration; use a number with its unit, such as ` +
+				`500ms, 30s, 5m or 24h`,
 		},
 		"a word for minutes": {
 			env("ACCESS_TOKEN_EXPIRE_MINUTES=half"),
@@ -68,7 +70,8 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"settings without a value": {
 			env("OEI_CLUSTER_SETTINGS=work_mem"),
-			`OEI_CLUSTER_SETTINGS: "work_mem" is not of the form name=value; separate several by commas`,
+			`OEI_CLUSTER_SETTINGS: "work_mem" is not of the form name=value; separate several by ` +
+				`commas`,
 		},
 		"an unknown environment": {
 			env("ENVIRONMENT=staging"),
@@ -86,7 +89,8 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a host with its port": {
 			env("HOST=0.0.0.0:80"),
-			`HOST: "0.0.0.0:80" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name, and PORT for the port`,
+			`HOST: "0.0.0.0:80" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a ` +
+				`name, and PORT for the port`,
 		},
 		"one port for two things": {
 			env("MQTT_PORT=8000"), `MQTT_PORT: 8000 is also the API's PORT; use another`,
@@ -97,11 +101,13 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a broker's host and port": {
 			env("OEI_BROKER_HOST=0.0.0.0:1883"),
-			`OEI_BROKER_HOST: "0.0.0.0:1883" is not an address to listen on; use 0.0.0.0, 127.0.0.1, :: or a name`,
+			`OEI_BROKER_HOST: "0.0.0.0:1883" is not an address to listen on; use 0.0.0.0, ` +
+				`127.0.0.1, :: or a name`,
 		},
 		"TLS without a certificate": {
 			env("OEI_BROKER_TLS_PORT=8883"),
-			`OEI_BROKER_TLS_CERTIFICATE: is empty; name the file with the certificate for OEI_BROKER_TLS_PORT, and its key by OEI_BROKER_TLS_KEY`,
+			`OEI_BROKER_TLS_CERTIFICATE: is empty; name the file with the certificate for ` +
+				`OEI_BROKER_TLS_PORT, and its key by OEI_BROKER_TLS_KEY`,
 		},
 		"a port of the own broker": {
 			env("MQTT_PORT=-1"), `MQTT_PORT: -1 is not a port; use 1 to 65535`,
@@ -111,26 +117,32 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a packet below its message": {
 			env("OEI_BROKER_MAX_PACKET=1000000"),
-			`OEI_BROKER_MAX_PACKET: 1000000 is not enough for a message of OEI_INGEST_MAX_PAYLOAD; use more than 1048576`,
+			`OEI_BROKER_MAX_PACKET: 1000000 is not enough for a message of ` +
+				`OEI_INGEST_MAX_PAYLOAD; use more than 1048576`,
 		},
 		"a short key": {
 			env("SECRET_KEY=short"), `SECRET_KEY: it has 5 characters; use 32 random ones or more`,
 		},
 		"a database of another kind": {
 			env("DATABASE_URL=mysql://u:hunter2@db/x"),
-			`DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database`,
+			`DATABASE_URL: is not an address of PostgreSQL; use ` +
+				`postgres://user:password@host:5432/database`,
 		},
 		"a socket before a host": {
 			env("DATABASE_URL=host=/run/postgresql,db dbname=x"),
-			`DATABASE_URL: after a Unix socket the driver would connect to db without TLS; list either sockets or hosts`,
+			`DATABASE_URL: after a Unix socket the driver would connect to db without TLS; list ` +
+				`either sockets or hosts`,
 		},
 		"a password with a percent": {
 			env("DATABASE_URL=postgres://u:hunter2%zz@db/x"),
-			`DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database, and write special characters of the password as %xx`,
+			`DATABASE_URL: is not an address of PostgreSQL; use ` +
+				`postgres://user:password@host:5432/database, and write special characters of ` +
+				`the password as %xx`,
 		},
 		"an sslmode there is not": {
 			env("DATABASE_URL=postgres://u:hunter2@db/x?sslmode=maybe"),
-			`DATABASE_URL: is not an address of PostgreSQL; use postgres://user:password@host:5432/database`,
+			`DATABASE_URL: is not an address of PostgreSQL; use ` +
+				`postgres://user:password@host:5432/database`,
 		},
 		"a secret file that is gone": {
 			env("SECRET_KEY_FILE=$DIR/none"),
@@ -184,7 +196,8 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 		},
 		"a cluster setting of ours": {
 			env("OEI_CLUSTER_SETTINGS=fsync=off"),
-			`PostgreSQL setting fsync: cannot be changed in the private cluster; remove it, or run your own server and set DATABASE_URL`,
+			`PostgreSQL setting fsync: cannot be changed in the private cluster; remove it, or ` +
+				`run your own server and set DATABASE_URL`,
 		},
 		"a room's limit": {
 			env("OEI_STORE_INGEST_CONNECTIONS=1"),
@@ -241,7 +254,10 @@ func TestProduction_Refuses(t *testing.T) {
 		"OEI_BROKER_PLAIN=false", "OEI_BROKER_TLS_PORT=8883", "OEI_BROKER_TLS_CERTIFICATE=" + cert,
 		"OEI_BROKER_TLS_KEY=" + key,
 	}, local)
-	database := func(dsn string) []string { return append([]string{"DATABASE_URL=" + dsn}, local...) }
+	database := func(dsn string) []string {
+		return append([]string{"DATABASE_URL=" + dsn},
+			local...)
+	}
 	tests := map[string]struct {
 		env  []string
 		want string // "" means it is accepted
@@ -360,7 +376,8 @@ func certificate(t *testing.T) (cert, key string) {
 	}
 	file := func(name, kind string, der []byte) string {
 		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		return path

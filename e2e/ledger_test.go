@@ -167,8 +167,8 @@ func (l *ledger) awaitAcks(p *process, n int, within time.Duration) {
 		func() bool { return l.count() >= from+n })
 }
 
-// check compares the ledger with the database at dsn: acknowledged ⊆ stored ⊆ sent, each once, with
-// its value, and nothing is rejected. It returns the number of stored readings.
+// check compares the ledger with the database at dsn: acknowledged ⊆ stored ⊆ sent, each once,
+// with its value, and nothing is rejected. It returns the number of stored readings.
 func (l *ledger) check(t *testing.T, dsn string) int {
 	t.Helper()
 	stored := l.stored(t, dsn)

@@ -309,7 +309,7 @@ func TestDelete_NamesTheAlarmsThatPreventIt(t *testing.T) {
 				want)
 		}
 	}
-	first := fmt.Sprintf("7 alarms: %d (apart), %d (apart), %d (apart), %d (apart), %d (apart), …",
+	first := fmt.Sprintf("7 alarms: "+strings.Repeat("%d (apart), ", 5)+"…",
 		apart[0], apart[1], apart[2], apart[3], apart[4])
 	refused(fmt.Sprintf("/api/sensors/%d", v.ID), first)
 	refused(fmt.Sprintf("/api/gateways/%d?cascade=true", g.ID), first)

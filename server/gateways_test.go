@@ -74,7 +74,9 @@ func TestFreeObjects_AreBounded(t *testing.T) {
 	c := s.as(store.Engineer)
 	big := strings.Repeat("x", 17<<10)
 	if res := must(c.CreateGatewayWithResponse(t.Context(),
-		client.GatewayCreate{Key: new("a"), Name: "x", Metadata: &client.Metadata{"x": big}})); res.StatusCode() != 400 ||
+		client.GatewayCreate{
+			Key: new("a"), Name: "x", Metadata: &client.Metadata{"x": big},
+		})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "metadata" {
 		t.Errorf("17 KiB of metadata: got %.200s", res.Body)
 	}
@@ -148,7 +150,8 @@ func TestDelete_PreviewsAndNeedsCascade(t *testing.T) {
 		t.Errorf("after both: got %d", res.StatusCode())
 	}
 	if res := must(c.DeleteGatewayWithResponse(ctx, g.ID,
-		&client.DeleteGatewayParams{Cascade: new(true)})); res.StatusCode() != 200 || res.JSON200.DryRun {
+		&client.DeleteGatewayParams{Cascade: new(true)})); res.StatusCode() != 200 ||
+		res.JSON200.DryRun {
 		t.Errorf("with cascade: got %s", res.Body)
 	}
 	if res := must(c.ListSensorsWithResponse(ctx, nil)); len(*res.JSON200) != 0 {

@@ -165,7 +165,8 @@ func TestCORS_AllowedOriginsOnly(t *testing.T) {
 func TestLog_HasNoSecretsAndQueries(t *testing.T) {
 	s := start(t)
 	tokens := s.login("admin")
-	ticket := must(s.client(tokens.AccessToken).CreateWebSocketTicketWithResponse(t.Context())).JSON201.Ticket
+	c := s.client(tokens.AccessToken)
+	ticket := must(c.CreateWebSocketTicketWithResponse(t.Context())).JSON201.Ticket
 	s.send("GET", "/ws?ticket="+ticket, "", "")
 	s.send("GET", "/api/sensors?key=very-private", tokens.AccessToken, "")
 	s.refresh(tokens.RefreshToken)

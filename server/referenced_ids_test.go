@@ -19,17 +19,19 @@ func TestUnknownIDs_AreNamed(t *testing.T) {
 		""); res.StatusCode != 200 {
 		t.Fatalf("delete: got %d: %s", res.StatusCode, res.body)
 	}
+	const noGateway = "gateway_id: there is no gateway 99"
+	const noChannel = "channel_id: there is no channel 99"
 	for path, want := range map[string]string{
-		"/api/sensors?gateway_id=99":                            "gateway_id: there is no gateway 99",
-		"/api/alarms?gateway_id=99":                             "gateway_id: there is no gateway 99",
+		"/api/sensors?gateway_id=99":                            noGateway,
+		"/api/alarms?gateway_id=99":                             noGateway,
 		"/api/alarms?sensor_id=99":                              "sensor_id: there is no sensor 99",
-		"/api/data/latest?gateway_id=99":                        "gateway_id: there is no gateway 99",
+		"/api/data/latest?gateway_id=99":                        noGateway,
 		"/api/data/latest?sensor_id=99":                         "sensor_id: there is no sensor 99",
-		"/api/data/rejections?gateway_id=99":                    "gateway_id: there is no gateway 99",
+		"/api/data/rejections?gateway_id=99":                    noGateway,
 		"/api/alarms/events?sensor_id=99":                       "sensor_id: there is no sensor 99",
-		"/api/alarms/events?gateway_id=99":                      "gateway_id: there is no gateway 99",
+		"/api/alarms/events?gateway_id=99":                      noGateway,
 		"/api/notifications/deliveries?alarm_id=99":             "alarm_id: there is no alarm 99",
-		"/api/notifications/deliveries?channel_id=99&kind=test": "channel_id: there is no channel 99",
+		"/api/notifications/deliveries?channel_id=99&kind=test": noChannel,
 		"/api/notifications/deliveries?route_id=99":             "route_id: there is no route 99",
 		"/api/alarms/events?kind=raised_up":                     "kind: ",
 		"/api/alarms/1/events?kind=Raised":                      "kind: ",

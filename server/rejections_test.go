@@ -151,7 +151,8 @@ func TestRejections_AreFilteredAndPaged(t *testing.T) {
 				for _, r := range *res.JSON200 {
 					got += r.Payload
 				}
-				if n := res.HTTPResponse.Header.Get("X-Total-Count"); n != fmt.Sprint(len(tt.want)) {
+				want := fmt.Sprint(len(tt.want))
+				if n := res.HTTPResponse.Header.Get("X-Total-Count"); n != want {
 					t.Errorf("%s: X-Total-Count: got %s, want %d", name, n, len(tt.want))
 				}
 				_, rest, more := strings.Cut(res.HTTPResponse.Header.Get("Link"), "cursor=")

@@ -200,7 +200,9 @@ func unfinished(t *testing.T, s *system) net.Conn {
 
 func TestBodies_BeforeLoginAreCounted(t *testing.T) {
 	s := start(t,
-		func(c *config, _ *server.Deps) { c.RequestTimeout, c.WriteTimeout = time.Minute, time.Minute })
+		func(c *config, _ *server.Deps) {
+			c.RequestTimeout, c.WriteTimeout = time.Minute, time.Minute
+		})
 	const bound = 64 // of one address
 	conns := make([]net.Conn, bound)
 	for i := range conns {
@@ -239,7 +241,9 @@ func TestBodies_ThatDoNotArriveAre408(t *testing.T) {
 // TestRequestTimeout_HoldsForTheCheckOfABody hands in a body of which the check would never end.
 func TestRequestTimeout_HoldsForTheCheckOfABody(t *testing.T) {
 	s := start(t,
-		func(c *config, _ *server.Deps) { c.RequestTimeout, c.BodyLimit = 200*time.Millisecond, 64<<20 })
+		func(c *config, _ *server.Deps) {
+			c.RequestTimeout, c.BodyLimit = 200*time.Millisecond, 64<<20
+		})
 	s.addGateway()
 	token := s.token(s.users[store.Engineer])
 	body := &slowly{list(`{"metadata":{"x":[`, `1,`)}

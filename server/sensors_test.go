@@ -30,11 +30,15 @@ func TestSensor_RangeAndGateway(t *testing.T) {
 		res.ApplicationProblemJSON400.Errors[0].Field != "gateway_id" {
 		t.Errorf("of an unknown gateway: got %s", res.Body)
 	}
-	if res := fresh(func(b *client.SensorCreate) { b.MinValue, b.MaxValue = number(2), number(1) }); res.StatusCode() != 400 ||
+	if res := fresh(func(b *client.SensorCreate) {
+		b.MinValue, b.MaxValue = number(2), number(1)
+	}); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "min_value" {
 		t.Errorf("min above max: got %s", res.Body)
 	}
-	made := fresh(func(b *client.SensorCreate) { b.MinValue, b.MaxValue = number(-40), number(200) })
+	made := fresh(func(b *client.SensorCreate) {
+		b.MinValue, b.MaxValue = number(-40), number(200)
+	})
 	if made.StatusCode() != 201 {
 		t.Fatalf("create: got %s", made.Body)
 	}
@@ -53,7 +57,9 @@ func TestSensor_RangeAndGateway(t *testing.T) {
 		t.Errorf("min_value left out: got %s", res.Body)
 	}
 	if res := must(c.UpdateSensorWithResponse(ctx, id, nil,
-		client.SensorUpdate{MinValue: nullable.NewNullNullable[float64]()})); !res.JSON200.MinValue.IsNull() ||
+		client.SensorUpdate{
+			MinValue: nullable.NewNullNullable[float64](),
+		})); !res.JSON200.MinValue.IsNull() ||
 		res.JSON200.MaxValue.MustGet() != 200 {
 		t.Errorf("min_value null: got %s", res.Body)
 	}
@@ -103,7 +109,9 @@ func TestSensor_Retention(t *testing.T) {
 		}
 	}
 	if res := must(c.UpdateSensorWithResponse(ctx, made.JSON201.ID, nil,
-		client.SensorUpdate{RetentionDays: nullable.NewNullableWithValue(-1)})); res.StatusCode() != 400 ||
+		client.SensorUpdate{
+			RetentionDays: nullable.NewNullableWithValue(-1),
+		})); res.StatusCode() != 400 ||
 		res.ApplicationProblemJSON400.Errors[0].Field != "retention_days" {
 		t.Errorf("-1: got %s", res.Body)
 	}

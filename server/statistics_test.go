@@ -39,7 +39,8 @@ func TestStatistics_OfARange(t *testing.T) {
 	minute := client.IntervalN1M
 	params.Interval = &minute
 	if res := must(s.as(store.Viewer).GetStatisticsWithResponse(t.Context(),
-		params)); res.JSON200 == nil || len(res.JSON200.Series[0].Intervals) != 3 || res.JSON200.Interval.MustGet() != "1m" {
+		params)); res.JSON200 == nil || len(res.JSON200.Series[0].Intervals) != 3 ||
+		res.JSON200.Interval.MustGet() != "1m" {
 		t.Errorf("by the minute: got %s", res.Body)
 	}
 }

@@ -146,7 +146,8 @@ func TestSystemGateway_RefusesChanges(t *testing.T) {
 		},
 	} {
 		res := s.send(tt.method, tt.path, token, tt.body)
-		if p := res.problem(); res.StatusCode != tt.status || !strings.HasPrefix(p.Detail, tt.detail) {
+		if p := res.problem(); res.StatusCode != tt.status ||
+			!strings.HasPrefix(p.Detail, tt.detail) {
 			t.Errorf("%s %s: got %d, %q, want %d, %q", tt.method, tt.path, res.StatusCode, p.Detail,
 				tt.status, tt.detail)
 		}

@@ -141,8 +141,10 @@ func (s *system) run(srv *server.Server) {
 	s.stop = func() { cancel(); running.Wait() }
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	s.http = &http.Client{
-		Transport:     checked(s.t, transport),
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: checked(s.t, transport),
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	s.t.Cleanup(func() {
 		transport.CloseIdleConnections()

@@ -80,7 +80,10 @@ func TestWebSocket_EveryWayToLogIn(t *testing.T) {
 				"Bearer "+token)
 			return c
 		},
-		"by ticket": func() *websocket.Conn { c, _ := s.dial("/ws?ticket=" + s.ticket(token)); return c },
+		"by ticket": func() *websocket.Conn {
+			c, _ := s.dial("/ws?ticket=" + s.ticket(token))
+			return c
+		},
 		"by auth frame": func() *websocket.Conn {
 			c, _ := s.dial("/ws")
 			_ = c.WriteJSON(members{"type": "auth", "token": token})
@@ -214,7 +217,9 @@ func TestWebSocket_RequestWithoutHandshake(t *testing.T) {
 			append(handshake, "Sec-WebSocket-Version", "8"), 426, "upgrade-required", "version 13",
 		},
 		"an invalid key": {
-			[]string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13"},
+			[]string{
+				"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13",
+			},
 			400, "invalid-request", "Sec-WebSocket-Key",
 		},
 		"a page of another site": {

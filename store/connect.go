@@ -19,8 +19,8 @@ func openPool(
 	return openPoolUntil(context.Background(), dsn, conns, timeout, params)
 }
 
-// openPoolUntil is openPool for the time of ctx: soon after it ends, statements that still run fail,
-// even within their timeout.
+// openPoolUntil is openPool for the time of ctx: soon after it ends, statements that still run
+// fail, even within their timeout.
 func openPoolUntil(
 	ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string,
 ) (*sqlx.DB, error) {

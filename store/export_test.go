@@ -33,7 +33,7 @@ func SetLockTimeout(s *Store, patience time.Duration) { s.reindexLockTimeout = p
 // ExpectsRepetition reports whether the next batch is checked for duplicates before it is inserted.
 func ExpectsRepetition(s *Store) bool { return s.repetition.isExpected() }
 
-// HistoryOf is History answered from source, whatever would be chosen.
+// HistoryOf is History answered from source, without choosing one.
 func (s *Store) HistoryOf(
 	ctx context.Context, q series.HistoryQuery, source series.Source,
 ) (map[int64][]series.Bucket, error) {
@@ -85,18 +85,20 @@ var SampleColumns = map[string]struct {
 	Encoded []byte
 	Want    string
 }{
-	"boolean[]":     {column([]bool{true, false}, asBool, same), "{t,f}"},
-	"bytea[]":       {column([][]byte{{0, 255}, {}}, asBytea, same), `{"\\x00ff","\\x"}`},
-	"bigint[]":      {column([]int64{1 << 40, -1}, asInt8, same), "{1099511627776,-1}"},
-	"smallint[]":    {column([]int16{7, -7}, asInt2, same), "{7,-7}"},
-	"int4[]":        {column([]int64{7, 1 << 40}, asInt4, same), "{7,0}"},
-	"int[]":         {column([]int32{7, 0, -1}, asPositiveInt4, same), "{7,NULL,NULL}"},
-	"integer[]":     {column([]uint32{7, 0}, asStatusCode, same), "{7,NULL}"},
-	"text[]":        {column([]string{"a b", "", "€"}, asText, same), `{"a b","",€}`},
-	"jsonb[]":       {column([]string{`{"a":1}`, "2"}, asJSONB, same), `{"{\"a\": 1}",2}`},
-	"float8[]":      {column([]float64{0.5, math.NaN()}, asFloat8, same), "{0.5,NULL}"},
-	"timestamptz[]": {column([]time.Time{time.Unix(0, 0)}, asTimestamptz, same), `{"1970-01-01 00:00:00+00"}`},
-	"_text":         {column([]*string{nil, new("x")}, orNull(asText), same), "{NULL,x}"},
+	"boolean[]":  {column([]bool{true, false}, asBool, same), "{t,f}"},
+	"bytea[]":    {column([][]byte{{0, 255}, {}}, asBytea, same), `{"\\x00ff","\\x"}`},
+	"bigint[]":   {column([]int64{1 << 40, -1}, asInt8, same), "{1099511627776,-1}"},
+	"smallint[]": {column([]int16{7, -7}, asInt2, same), "{7,-7}"},
+	"int4[]":     {column([]int64{7, 1 << 40}, asInt4, same), "{7,0}"},
+	"int[]":      {column([]int32{7, 0, -1}, asPositiveInt4, same), "{7,NULL,NULL}"},
+	"integer[]":  {column([]uint32{7, 0}, asStatusCode, same), "{7,NULL}"},
+	"text[]":     {column([]string{"a b", "", "€"}, asText, same), `{"a b","",€}`},
+	"jsonb[]":    {column([]string{`{"a":1}`, "2"}, asJSONB, same), `{"{\"a\": 1}",2}`},
+	"float8[]":   {column([]float64{0.5, math.NaN()}, asFloat8, same), "{0.5,NULL}"},
+	"timestamptz[]": {
+		column([]time.Time{time.Unix(0, 0)}, asTimestamptz, same), `{"1970-01-01 00:00:00+00"}`,
+	},
+	"_text": {column([]*string{nil, new("x")}, orNull(asText), same), "{NULL,x}"},
 }
 
 // The columns that are compared with the server's own reading of their text.

@@ -371,7 +371,10 @@ func checkSnapshots(ctx context.Context, tx *sqlx.Tx, copied time.Time) error {
 	if err := tx.GetContext(ctx, &busy, q, copied); err != nil || !busy {
 		return err
 	}
-	return &pq.Error{Code: pqerror.LockNotAvailable, Message: "a transaction is older than the copy"}
+	return &pq.Error{
+		Code:    pqerror.LockNotAvailable,
+		Message: "a transaction is older than the copy",
+	}
 }
 
 // removeMerge removes what an interrupted pass has left.

@@ -12,8 +12,8 @@ import (
 	"github.com/oei-ms/oei-ms/gen/client"
 )
 
-// A complete program: logs in, creates a sensor and an alarm, writes a reading, and acknowledges the
-// alarm that the reading raises.
+// A complete program: logs in, creates a sensor and an alarm, writes a reading, and acknowledges
+// the alarm that the reading raises.
 func Example() {
 	ctx := context.Background()
 	var token string

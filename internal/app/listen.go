@@ -46,7 +46,8 @@ func listenMQTT(ctx context.Context, cfg *configs.Config) (ls broker.Listeners, 
 		}
 	}
 	if cfg.Broker.TLSPort != 0 {
-		if ls.TLS, err = listen(ctx, "OEI_BROKER_TLS_PORT", host, max(cfg.Broker.TLSPort, 0)); err != nil {
+		if ls.TLS, err = listen(ctx, "OEI_BROKER_TLS_PORT", host,
+			max(cfg.Broker.TLSPort, 0)); err != nil {
 			return ls, err
 		}
 	}

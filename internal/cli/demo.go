@@ -69,9 +69,11 @@ func demoUser(ctx context.Context, st *store.Store) (string, error) {
 
 // tour prints how to see the readings of the simulated plant.
 func (p *program) tour(r app.Running, password string) {
-	fmt.Fprintf(p.out, `  A simulated plant publishes every second. Log in to the docs page as %[2]s / %[3]s, or:
+	fmt.Fprintf(p.out, `  A simulated plant publishes every second.
+  Log in to %[1]s/docs as %[2]s / %[3]s, or in a terminal:
 
-    TOKEN=$(curl -s %[1]s/api/auth/login -d username=%[2]s -d password=%[3]s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+    TOKEN=$(curl -s %[1]s/api/auth/login -d username=%[2]s -d password=%[3]s |
+      sed 's/.*"access_token":"\([^"]*\)".*/\1/')
     curl -H "Authorization: Bearer $TOKEN" %[1]s/api/data/latest
 
   Ctrl-C stops everything; the data stays for the next time.

@@ -25,20 +25,22 @@ type Kept struct {
 func (j *Jobs) Housekeeping(ctx context.Context, kept Kept) error {
 	var g errgroup.Group
 	g.Go(func() error {
-		return j.loop(ctx, "purge", purgeInterval, func(ctx context.Context) (time.Duration, error) {
-			return purgeInterval, j.store.PurgeDeletedSensors(ctx)
-		})
+		return j.loop(ctx, "purge", purgeInterval,
+			func(ctx context.Context) (time.Duration, error) {
+				return purgeInterval, j.store.PurgeDeletedSensors(ctx)
+			})
 	})
 	g.Go(func() error {
-		return j.loop(ctx, "cleanup", firstCleanup, func(ctx context.Context) (time.Duration, error) {
-			return cleanupInterval, errors.Join(
-				j.store.EnsurePartitions(ctx),
-				j.store.DeleteExpiredSessions(ctx),
-				j.store.DeleteExpiredIdempotencyKeys(ctx),
-				j.store.DeleteExpiredRejections(ctx, kept.Rejections),
-				j.store.DeleteExpiredDeliveries(ctx, kept.Deliveries),
-			)
-		})
+		return j.loop(ctx, "cleanup", firstCleanup,
+			func(ctx context.Context) (time.Duration, error) {
+				return cleanupInterval, errors.Join(
+					j.store.EnsurePartitions(ctx),
+					j.store.DeleteExpiredSessions(ctx),
+					j.store.DeleteExpiredIdempotencyKeys(ctx),
+					j.store.DeleteExpiredRejections(ctx, kept.Rejections),
+					j.store.DeleteExpiredDeliveries(ctx, kept.Deliveries),
+				)
+			})
 	})
 	return g.Wait()
 }

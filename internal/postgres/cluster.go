@@ -90,7 +90,8 @@ func (c *Cluster) open(ctx context.Context) (*postmaster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.bin, err = findBinaries(ctx, c.cfg.BinDir, usualPlaces[runtime.GOOS], major, c.dir.server); err != nil {
+	if c.bin, err = findBinaries(ctx, c.cfg.BinDir, usualPlaces[runtime.GOOS], major,
+		c.dir.server); err != nil {
 		return nil, err
 	}
 	if major == 0 {

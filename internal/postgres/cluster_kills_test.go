@@ -24,7 +24,8 @@ func init() { children["writer"] = writer }
 // writerDir tells the writer where its cluster is.
 const writerDir = "OEI_MS_TEST_DIR"
 
-// writer starts a cluster and commits the numbers 1, 2, 3… to it until it is killed, telling each.
+// writer starts a cluster and commits the numbers 1, 2, 3… to it until it is killed, printing
+// each.
 func writer() int {
 	ctx := context.Background()
 	c, err := Start(ctx, Config{DataDir: os.Getenv(writerDir)}, slog.New(slog.DiscardHandler))

@@ -22,7 +22,8 @@ func TestCluster_SaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	made := func(t *testing.T) string {
 		dir := clusterDir(t)
-		if err := startCluster(t, Config{DataDir: dir, Ephemeral: true}).Stop(t.Context()); err != nil {
+		if err := startCluster(t,
+			Config{DataDir: dir, Ephemeral: true}).Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return dir
@@ -33,7 +34,9 @@ func TestCluster_SaysWhyADirectoryCannotBeUsed(t *testing.T) {
 	}{
 		"created by a version that is not installed": {
 			func(t *testing.T) string { return write(t, made(t), "pgdata/PG_VERSION", "12\n") },
-			[]string{"created by PostgreSQL 12", "install version 12", "pg_upgrade", "DATABASE_URL"},
+			[]string{
+				"created by PostgreSQL 12", "install version 12", "pg_upgrade", "DATABASE_URL",
+			},
 		},
 		"with an invalid version": {
 			func(t *testing.T) string { return write(t, made(t), "pgdata/PG_VERSION", "?") },
@@ -52,7 +55,8 @@ func TestCluster_SaysWhyADirectoryCannotBeUsed(t *testing.T) {
 		"with a server log that leads elsewhere": {
 			func(t *testing.T) string {
 				dir := clusterDir(t)
-				if err := os.Symlink("/etc/hostname", filepath.Join(dir, "postgres.log")); err != nil {
+				if err := os.Symlink("/etc/hostname",
+					filepath.Join(dir, "postgres.log")); err != nil {
 					t.Fatal(err)
 				}
 				return dir

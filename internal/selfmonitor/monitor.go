@@ -76,7 +76,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 
 // measure measures everything once and stores what has changed.
 func (m *Monitor) measure(ctx context.Context) error {
-	if err := m.store.SetIngestLag(ctx, m.sources.IngestLag(time.Now()), m.cfg.Interval); err != nil {
+	if err := m.store.SetIngestLag(ctx, m.sources.IngestLag(time.Now()),
+		m.cfg.Interval); err != nil {
 		return err
 	}
 	c, err := m.store.SystemConditions(ctx, m.cfg.Interval)

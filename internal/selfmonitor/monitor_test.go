@@ -286,9 +286,13 @@ func TestFaultedAlarms_RaiseOneAlarm(t *testing.T) {
 			Tags:      "{}",
 		})
 	p.ok(err)
-	r := alarm.Rule{SensorID: v.ID, Name: "inverse", Kind: alarm.Expressed, Severity: alarm.Minor, Expression: &alarm.Expression{
-		Text: "1 / x > 2", Inputs: map[string]int64{"x": v.ID},
-	}}
+	r := alarm.Rule{
+		SensorID:   v.ID,
+		Name:       "inverse",
+		Kind:       alarm.Expressed,
+		Severity:   alarm.Minor,
+		Expression: &alarm.Expression{Text: "1 / x > 2", Inputs: map[string]int64{"x": v.ID}},
+	}
 	_, err = p.CreateAlarm(t.Context(), &r, time.Now())
 	p.ok(err)
 	p.measure()
@@ -420,7 +424,8 @@ func TestSystemGateway_CannotBeChangedOrUsed(t *testing.T) {
 	if _, err := p.LoginByCertificate(t.Context(), "oei-ms-2"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a certificate in its name: got %v, want %v", err, store.ErrNotFound)
 	}
-	if _, err := p.UpdateSensor(t.Context(), list[0].ID, 0, store.SensorChange{Name: &plants.Name}); err != nil {
+	if _, err := p.UpdateSensor(t.Context(), list[0].ID, 0,
+		store.SensorChange{Name: &plants.Name}); err != nil {
 		t.Errorf("its name may be changed: %v", err)
 	}
 }

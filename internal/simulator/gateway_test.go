@@ -68,7 +68,8 @@ func listen(t *testing.T, b *mosquitto.Broker) *listener {
 		KeepAlive:  30,
 	}
 	options.ClientID = "listener"
-	options.OnPublishReceived = []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
+	type onPublish = func(paho.PublishReceived) (bool, error)
+	options.OnPublishReceived = []onPublish{func(p paho.PublishReceived) (bool, error) {
 		return true, l.take(p.Packet)
 	}}
 	conn, err := autopaho.NewConnection(t.Context(), options)
@@ -274,7 +275,8 @@ func TestRun_EndsWhenAnotherPlantUsesItsPrefix(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = broker.Close() })
 	cfg := DefaultConfig()
-	cfg.MQTT, cfg.Interval, cfg.Gateways, cfg.Drain = "mqtt://"+tcp.Address(), 10*time.Millisecond, 1, 100*time.Millisecond
+	cfg.MQTT, cfg.Gateways = "mqtt://"+tcp.Address(), 1
+	cfg.Interval, cfg.Drain = 10*time.Millisecond, 100*time.Millisecond
 
 	_, first, stopFirst := begin(t, cfg)
 	testutil.Eventually(t, testutil.Timeout, "the first publishes",

@@ -25,7 +25,8 @@ func TestRegister_ExplainsErrors(t *testing.T) {
 	}{
 		"a wrong password": {
 			login: problem(401,
-				`{"type":"/problems/unauthorized","title":"Unauthorized","status":401,"detail":"no","instance":"1"}`),
+				`{"type":"/problems/unauthorized","title":"Unauthorized","status":401,`+
+					`"detail":"no","instance":"1"}`),
 			want: `wrong username or password of user "ann"`,
 		},
 		"something that is not OEI-MS": {
@@ -37,12 +38,14 @@ func TestRegister_ExplainsErrors(t *testing.T) {
 		},
 		"too many logins": {
 			login: problem(429,
-				`{"type":"/problems/too-many","title":"Too many requests","status":429,"detail":"try again in 60 s","instance":"1"}`),
+				`{"type":"/problems/too-many","title":"Too many `+
+					`requests","status":429,"detail":"try again in 60 s","instance":"1"}`),
 			want: "log in: 429 Too many requests: try again in 60 s",
 		},
 		"a role that is too low": {
 			gateways: problem(403,
-				`{"type":"/problems/forbidden","title":"Forbidden","status":403,"detail":"no","instance":"1"}`),
+				`{"type":"/problems/forbidden","title":"Forbidden","status":403,"detail":"no",`+
+					`"instance":"1"}`),
 			want: `user "ann" needs the role engineer`,
 		},
 	}
@@ -52,13 +55,16 @@ func TestRegister_ExplainsErrors(t *testing.T) {
 				test.login = func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Type", "application/json")
 					_, _ = io.WriteString(w,
-						`{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":1800}`)
+						`{"access_token":"a","refresh_token":"r","token_type":"bearer",`+
+							`"expires_in":1800}`)
 				}
 			}
 			mux := http.NewServeMux()
 			mux.HandleFunc("POST /api/auth/login", test.login)
 			mux.HandleFunc("POST /api/auth/logout",
-				func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+				func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(http.StatusNoContent)
+				})
 			if test.gateways != nil {
 				mux.HandleFunc("/api/gateways", test.gateways)
 			}

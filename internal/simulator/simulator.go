@@ -56,7 +56,10 @@ var prefixPattern = regexp.MustCompile(`^[0-9]*[A-Za-z_.:-][A-Za-z0-9_.:-]{0,47}
 // Validate returns every fault, each with the name of the flag that sets it.
 func (c Config) Validate() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults,
+			fmt.Errorf(format, args...))
+	}
 	address := func(name, value, form string, schemes ...string) {
 		u, err := url.Parse(value)
 		if err == nil && u.Host != "" {
