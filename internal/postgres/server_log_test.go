@@ -45,8 +45,8 @@ func TestServerLog_IsBounded(t *testing.T) {
 func TestErrorsIn_IsOneLine(t *testing.T) {
 	for output, want := range map[string]string{
 		"2026-01-01 [1] LOG:  x\n" +
-			"2026-01-01 [1] FATAL:  no room\n2026-01-01 [1] HINT:  make some\n": "FATAL: no room; " +
-			"HINT: make some",
+			"2026-01-01 [1] FATAL:  no room\n2026-01-01 [1] HINT:  make some\n": "FATAL: " +
+			"no room; HINT: make some",
 		"creating directory ... \ninitdb: error: could not create it\n": "creating " +
 			"directory ...; initdb: error: could not create it",
 		"1\n2\n3\n4\n": "2; 3; 4",
