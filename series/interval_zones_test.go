@@ -108,7 +108,7 @@ func TestIntervalBounds_OfAllZones(t *testing.T) {
 			moments++
 			all := isNew(s.after-s.before, shown(s.at, zone).Format(time.TimeOnly))
 			for i, w := range widths {
-				if all || moments%4 == 0 && i == moments/4%len(widths) {
+				if all || moments%8 == 0 && i == moments/8%len(widths) {
 					checkBounds(t, w.name, w.width, zone, s, list[max(0, n-8):min(len(list), n+8)])
 				}
 			}
