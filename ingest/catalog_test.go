@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -21,7 +22,7 @@ func TestCatalog_IsUpToDate(t *testing.T) {
 	}
 	becomes := func(gateway, sensor, want string) {
 		t.Helper()
-		until(t, gateway+"/"+sensor+" becomes "+want,
+		testutil.Eventually(t, testutil.Timeout, gateway+"/"+sensor+" becomes "+want,
 			func() bool { return publish(gateway, sensor) == want })
 	}
 	if got := publish("g1", "fresh"); got != "unknown_sensor" {
@@ -91,7 +92,8 @@ func TestCatalog_IsUpToDate(t *testing.T) {
 		if _, err := b.db.Exec(`UPDATE sensors SET max_value = 40 WHERE key = 't1'`); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "50 is outside", func() bool { return quality() == "1" })
+		testutil.Eventually(t, testutil.Timeout, "50 is outside",
+			func() bool { return quality() == "1" })
 	})
 	t.Run("a gateway that takes another's id as its key is the one that is meant",
 		func(t *testing.T) {
@@ -100,7 +102,7 @@ func TestCatalog_IsUpToDate(t *testing.T) {
 			}
 			two := b.gateway("2")
 			b.sensor(two, "w", nil)
-			until(t, "the key counts",
+			testutil.Eventually(t, testutil.Timeout, "the key counts",
 				func() bool { return b.publish("2", "sensors/2/w/data", `{"value":1}`).Code == 0 })
 		})
 }

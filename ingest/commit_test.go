@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -61,16 +62,17 @@ func TestMessageThatTheDatabaseFailsOn_IsRejectedAndRecorded(t *testing.T) {
 		}
 	}
 	n := 13
-	until(t, "the message at fault is rejected while another gateway goes on", func() bool {
-		n++
-		b.publish("g2", "sensors/g2/u1/data", sample(n))
-		overtaken := len(later) > 0
-		rejected := len(bad) > 0
-		if overtaken && !rejected {
-			t.Fatal("a message was acknowledged before an earlier one of its gateway")
-		}
-		return rejected
-	})
+	testutil.Eventually(t, testutil.Timeout,
+		"the message at fault is rejected while another gateway goes on", func() bool {
+			n++
+			b.publish("g2", "sensors/g2/u1/data", sample(n))
+			overtaken := len(later) > 0
+			rejected := len(bad) > 0
+			if overtaken && !rejected {
+				t.Fatal("a message was acknowledged before an earlier one of its gateway")
+			}
+			return rejected
+		})
 	if r := b.wait(later); r.Accepted != 1 {
 		t.Errorf("the message after it: got %+v", r)
 	}
@@ -103,7 +105,7 @@ func TestDatabaseThatFailsOnEverything_LosesNothing(t *testing.T) {
 			if test.sqlstate != "ZZ001" {
 				attempts = 5 // with the backoff of a database that is away
 			}
-			until(t, "it was tried often",
+			testutil.Eventually(t, testutil.Timeout, "it was tried often",
 				func() bool { return b.metric("oei_ingest_retries_total") > attempts })
 			if got := b.recorded(); got != "" {
 				t.Errorf("rejected: %s", got)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -66,7 +67,7 @@ func (l *ledger) count() (sent, acked int) {
 // settle waits until everything sent is acknowledged, and compares the ledger with what is stored.
 func (b *testPipeline) settle(l *ledger, sensor string) {
 	b.t.Helper()
-	until(b.t, "everything sent is acknowledged",
+	testutil.Eventually(b.t, testutil.Timeout, "everything sent is acknowledged",
 		func() bool { sent, acked := l.count(); return sent == acked })
 	rs, err := b.store.Readings(b.t.Context(),
 		store.ReadingsQuery{Sensors: []int64{b.id(sensor)}, Ascending: true, Limit: 1e7})
@@ -146,11 +147,12 @@ func TestCommit_WaitsForTheDatabase(t *testing.T) {
 			b.sensor(1, sensors[i], nil)
 		}
 		l, stop := b.flow(gateways[i], sensors[i])
-		until(t, "it flows", func() bool { _, acked := l.count(); return acked > 100 })
+		testutil.Eventually(t, testutil.Timeout, "it flows",
+			func() bool { _, acked := l.count(); return acked > 100 })
 		tt.harm()
 		if tt.stays {
 			var before int
-			until(t, tt.name+": the room is full", func() bool {
+			testutil.Eventually(t, testutil.Timeout, tt.name+": the room is full", func() bool {
 				sent, acked := l.count()
 				full := sent == before && sent > acked
 				before = sent
@@ -168,7 +170,7 @@ func TestCommit_WaitsForTheDatabase(t *testing.T) {
 		}
 		tt.mend()
 		sent, _ := l.count()
-		until(t, tt.name+": it flows again",
+		testutil.Eventually(t, testutil.Timeout, tt.name+": it flows again",
 			func() bool { later, _ := l.count(); return later > sent+100 })
 		stop()
 		b.settle(l, sensors[i])

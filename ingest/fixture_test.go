@@ -242,17 +242,6 @@ func scan[T any](t testing.TB, db *sql.DB, q string, args ...any) (v T) {
 	return v
 }
 
-// until waits until holds returns true.
-func until(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func ids(names map[int64]string) (ids []int64) {
 	for id := range names {
 		ids = append(ids, id)

@@ -9,6 +9,7 @@ import (
 	"github.com/oei-ms/oei-ms/alarm"
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -81,7 +82,8 @@ func TestSensorWithManyAlarms_LeavesTheLaneToOthers(t *testing.T) {
 		}
 		return 70
 	}), noon)
-	until(t, "the message is committed in parts", func() bool { return b.metric(split) == 1 })
+	testutil.Eventually(t, testutil.Timeout, "the message is committed in parts",
+		func() bool { return b.metric(split) == 1 })
 	later := b.send("g1", "sensors/g1/t1/data", sample(1), noon)
 	for n := range 3 {
 		b.wait(b.send("g2", "sensors/g2/u1/data", sample(n), noon))
@@ -129,7 +131,7 @@ func TestSensorWithManyAlarms_ThatChangeWithEveryReading(t *testing.T) {
 	if b.metric(split) != 1 {
 		t.Error("the message was committed in one transaction")
 	}
-	until(t, "ingest is well again",
+	testutil.Eventually(t, testutil.Timeout, "ingest is well again",
 		func() bool { _, err := b.Check(t.Context()); return err == nil })
 }
 
@@ -186,7 +188,8 @@ func TestStop_EndsAMessageInParts(t *testing.T) {
 	message := series(5000, alternate) // minutes of work
 	large := b.send("g1", "sensors/g1/t2/data", message, noon)
 	later := b.send("g1", "sensors/g1/t1/data", sample(1), noon)
-	until(t, "the message is committed in parts", func() bool { return b.metric(split) == 1 })
+	testutil.Eventually(t, testutil.Timeout, "the message is committed in parts",
+		func() bool { return b.metric(split) == 1 })
 	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
 		t.Errorf("lag: got %v, want that of the message in parts", lag)
 	}

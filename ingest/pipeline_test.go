@@ -12,6 +12,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -39,7 +40,7 @@ func TestDone_FollowsTheCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the transaction waits for its lock", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "the transaction waits for its lock", func() bool {
 		return scan[int](t, b.db, waitingTransactions) > 0
 	})
 	select {
@@ -132,7 +133,8 @@ func TestSubmit_WaitsWhileTheWindowIsFull(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Errorf("when there is room again: %v", err)
 	}
-	until(t, "all are done", func() bool { return int(done.Load()) == taken+1 })
+	testutil.Eventually(t, testutil.Timeout, "all are done",
+		func() bool { return int(done.Load()) == taken+1 })
 
 	t.Run("a message larger than all the room is taken alone", func(t *testing.T) {
 		large := "[" + strings.Repeat(sample(1)+",", 200) + sample(1) + "]"
@@ -173,7 +175,8 @@ func TestSubmit_APublisherLeavesRoomForOthers(t *testing.T) {
 		}
 	}
 	release()
-	until(t, "all are done", func() bool { return int(done.Load()) == taken+3 })
+	testutil.Eventually(t, testutil.Timeout, "all are done",
+		func() bool { return int(done.Load()) == taken+3 })
 	if err := submit("g1", "t2", taken, limit); err != nil {
 		t.Errorf("when there is room again: %v", err)
 	}
@@ -270,7 +273,7 @@ func TestWrite_OfACallerThatHasGone(t *testing.T) {
 			})
 		ended <- err
 	}()
-	until(t, "the write waits", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "the write waits", func() bool {
 		return scan[int](t, b.db, waitingTransactions) > 0
 	})
 	cancel()
@@ -278,7 +281,7 @@ func TestWrite_OfACallerThatHasGone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	release()
-	until(t, "its readings are stored all the same",
+	testutil.Eventually(t, testutil.Timeout, "its readings are stored all the same",
 		func() bool { return scan[int](t, b.db, `SELECT count(*) FROM sensor_data`) == 1 })
 	if _, err := b.Write(ctx, []store.Reading{{SensorID: b.id("t2"), Value: 1}}); err == nil {
 		t.Error("a caller that has gone was answered")
@@ -298,7 +301,7 @@ func TestLag_IsTheAgeOfTheOldestMessageInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := b.send("g1", t1, `{"value":1}`, noon)
-	until(t, "it waits",
+	testutil.Eventually(t, testutil.Timeout, "it waits",
 		func() bool { return b.Lag(noon) == 0 && b.Lag(noon.Add(time.Minute)) == time.Minute })
 	second := b.send("g1", t1, `{"value":2}`, noon.Add(30*time.Second))
 	if lag := b.Lag(noon.Add(time.Minute)); lag != time.Minute {
@@ -309,5 +312,6 @@ func TestLag_IsTheAgeOfTheOldestMessageInFlight(t *testing.T) {
 	}
 	b.wait(first)
 	b.wait(second)
-	until(t, "it is idle again", func() bool { return b.Lag(noon.Add(time.Minute)) == 0 })
+	testutil.Eventually(t, testutil.Timeout, "it is idle again",
+		func() bool { return b.Lag(noon.Add(time.Minute)) == 0 })
 }

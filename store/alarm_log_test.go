@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -47,16 +48,18 @@ func TestAlarmLog_OffsetsAreInOrderOfCommit(t *testing.T) {
 		WHERE datname = current_database() AND application_name = 'oei-ms ingest'
 			AND wait_event_type = 'Lock'`
 	aborted := begin(first)
-	eventually(t, "the first transaction is held", func() bool { return scan[int](t, db, q) == 1 })
+	testutil.Eventually(t, testutil.Timeout, "the first transaction is held",
+		func() bool { return scan[int](t, db, q) == 1 })
 	waiting := begin(second)
-	eventually(t, "the second transaction waits for the first", func() bool {
-		select {
-		case err := <-waiting:
-			t.Fatalf("the second has overtaken the first: %v, journal %v", err, journal(t, s))
-		default:
-		}
-		return scan[int](t, db, q) == 2
-	})
+	testutil.Eventually(t, testutil.Timeout, "the second transaction waits for the first",
+		func() bool {
+			select {
+			case err := <-waiting:
+				t.Fatalf("the second has overtaken the first: %v, journal %v", err, journal(t, s))
+			default:
+			}
+			return scan[int](t, db, q) == 2
+		})
 	run(t, db, `
 		SELECT pg_terminate_backend(pid)
 		FROM pg_stat_activity
@@ -95,15 +98,5 @@ func TestClaimDeliveries_PassesByWhatAnotherClaims(t *testing.T) {
 	list, err := s.ClaimDeliveries(t.Context(), time.Now().Add(time.Hour), time.Minute, 10, 10)
 	if err != nil || len(list) != 2 || list[0].ID == claimed || list[1].ID == claimed {
 		t.Errorf("got %d deliveries, %v; want the two that are free", len(list), err)
-	}
-}
-
-// eventually waits for what is said to come by itself.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/series"
 	"github.com/oei-ms/oei-ms/store"
 )
@@ -137,13 +138,14 @@ func TestMergePartitions_ChangesNoReading(t *testing.T) {
 	ok(t, writers.Wait())
 	cancel()
 	ok(t, workers.Wait())
-	eventually(t, "the sessions of the passes that were cut off have ended", func() bool {
-		const sessions = `
+	testutil.Eventually(t, testutil.Timeout,
+		"the sessions of the passes that were cut off have ended", func() bool {
+			const sessions = `
 			SELECT count(*)
 			FROM pg_stat_activity
 			WHERE datname = current_database() AND application_name = 'oei-ms merge'`
-		return scan[int](t, db, sessions) == 0
-	})
+			return scan[int](t, db, sessions) == 0
+		})
 	mergeAll(t, chooses)
 	for _, got := range lines(all(t, daily, 1, 2)) {
 		if !want[got] {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -36,7 +37,8 @@ func (c *reindexing) halfBuilt(t *testing.T) {
 				WHERE datname = current_database()
 					AND application_name = 'oei-ms reindex'
 					AND wait_event_type = 'Lock')`
-	eventually(t, "a key is half built", func() bool { return scan[bool](t, c.db, q, theDay) })
+	testutil.Eventually(t, testutil.Timeout, "a key is half built",
+		func() bool { return scan[bool](t, c.db, q, theDay) })
 }
 
 // TestReindexClosed_AfterAnInterruption interrupts a rebuild: the next pass drops the half-built
@@ -73,7 +75,7 @@ func TestReindexClosed_AfterAnInterruption(t *testing.T) {
 			if err := <-ended; err == nil {
 				t.Error("no error")
 			}
-			eventually(t, "the session has ended", func() bool {
+			testutil.Eventually(t, testutil.Timeout, "the session has ended", func() bool {
 				const sessions = `
 					SELECT count(*)
 					FROM pg_stat_activity

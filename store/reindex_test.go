@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -78,7 +79,8 @@ func (c *reindexing) end(t *testing.T, rest *reindexing, n int) {
 		SELECT sum(pg_stat_get_tuples_inserted(inhrelid))
 		FROM pg_inherits
 		WHERE inhparent = 'sensor_data'::regclass`
-	eventually(t, "all readings are counted", func() bool { return scan[int](t, rest.db, q) >= n })
+	testutil.Eventually(t, testutil.Timeout, "all readings are counted",
+		func() bool { return scan[int](t, rest.db, q) >= n })
 }
 
 // pass runs a pass of an hour and a minute after the one before.

@@ -14,6 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestPanic_EndsOneConnection(t *testing.T) {
@@ -33,7 +34,8 @@ func TestPanic_EndsOneConnection(t *testing.T) {
 	c.publish(1, 1, topic, "bomb")
 	c.reads("DISCONNECT 0x83", "closed")
 	b.client("g1", will(topic, "bomb")).close() // in a will
-	until(t, "the will came", func() bool { return bombs.Load() == 2 })
+	testutil.Eventually(t, testutil.Timeout, "the will came",
+		func() bool { return bombs.Load() == 2 })
 	b.client("g1", func(c *packets.Connect) { // in a will that comes later
 		will(topic, "bomb")(c)
 		c.WillProperties.WillDelayInterval = ptr(uint32(1))
@@ -42,7 +44,8 @@ func TestPanic_EndsOneConnection(t *testing.T) {
 	bystander.publish(1, 1, "sensors/g2/s/data", "x")
 	b.next(1)[0].Done(ingest.Receipt{})
 	bystander.reads("PUBACK 1 0x00")
-	until(t, "the delayed will came", func() bool { return bombs.Load() == 3 })
+	testutil.Eventually(t, testutil.Timeout, "the delayed will came",
+		func() bool { return bombs.Load() == 3 })
 	bystander.pings()
 }
 

@@ -138,8 +138,9 @@ func (c *client) read() string {
 	return pk.PacketType()
 }
 
-// reads checks the next packets, without PINGRESPs that are not wanted: the broker sends one unasked
-// when it has not read for more than a millisecond, which on a busy machine a login may take.
+// reads checks the next packets, without PINGRESPs that are not wanted: the broker sends one
+// unasked when it has not read for more than a millisecond, which on a busy machine a login may
+// take.
 func (c *client) reads(want ...string) {
 	c.t.Helper()
 	for _, w := range want {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestConnJournal_LogsAndCountsEndedConnections(t *testing.T) {
@@ -86,9 +88,9 @@ func TestConnJournal_LogsAndCountsEndedConnections(t *testing.T) {
 		t.Run(tt.counter+" "+tt.reason, func(t *testing.T) {
 			before := b.counted(tt.counter, tt.reason)
 			tt.run()
-			until(t, "it is counted",
+			testutil.Eventually(t, testutil.Timeout, "it is counted",
 				func() bool { return b.counted(tt.counter, tt.reason) == before+1 }, b.out.String)
-			until(t, "it is logged",
+			testutil.Eventually(t, testutil.Timeout, "it is logged",
 				func() bool {
 					return strings.Contains(b.out.String(), "reason="+tt.reason)
 				}, b.out.String)
@@ -128,7 +130,7 @@ func TestConnJournal_TwoDevicesWithOneClientID(t *testing.T) {
 	if got := older.answer(nil); len(got) > 0 {
 		t.Errorf("an older version got % x: its protocol has no DISCONNECT from the server", got)
 	}
-	until(t, "all are counted",
+	testutil.Eventually(t, testutil.Timeout, "all are counted",
 		func() bool { return b.counted("oei_mqtt_connections_ended_total", "taken_over") == 7 })
 	detail, err := b.Check(t.Context())
 	if err != nil || !strings.Contains(detail, "7 connections a minute are taken over") {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // TestMalformedPackets sends every kind of packet cut off at every byte, by clients of each version
@@ -41,7 +42,7 @@ func TestMalformedPackets_EndTheConnectionAtOnce(t *testing.T) {
 			}
 		}
 	}
-	until(t, "every one is offline",
+	testutil.Eventually(t, testutil.Timeout, "every one is offline",
 		func() bool {
 			return strings.Count(b.submittedStatuses(), g1Offline) >= 1 && b.connected() == 1
 		}, b.submittedStatuses)
@@ -50,7 +51,7 @@ func TestMalformedPackets_EndTheConnectionAtOnce(t *testing.T) {
 		strings.Contains(out, "goroutine") || strings.Count(out, "reason=malformed") != 1 {
 		t.Errorf("logged:\n%s", out)
 	}
-	until(t, "every one is counted", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "every one is counted", func() bool {
 		const counter = "oei_mqtt_connections_ended_total"
 		return b.counted(counter, "malformed")+b.counted(counter, "protocol_error") == ended
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // limit is how long a test waits for an event.
@@ -261,7 +262,7 @@ func (b *testBroker) submittedStatuses() string {
 // waitForStatuses waits until exactly these statuses are submitted.
 func (b *testBroker) waitForStatuses(want ...string) {
 	b.t.Helper()
-	until(b.t, "the statuses are "+strings.Join(want, ", "),
+	testutil.Eventually(b.t, testutil.Timeout, "the statuses are "+strings.Join(want, ", "),
 		func() bool {
 			return b.submittedStatuses() == strings.Join(want,
 				"\n")
@@ -299,17 +300,4 @@ func (b *testBroker) none() {
 		b.t.Errorf("submitted: %s", got)
 	}
 	c.close()
-}
-
-func until(t testing.TB, what string, holds func() bool, state ...func() string) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); {
-		if time.Now().After(end) {
-			for _, s := range state {
-				what += "\nbut:\n" + s()
-			}
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // TestRenamed is a gateway whose key is given to another while its connection is open. Nothing
@@ -27,7 +29,8 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		if got := older.answer([]byte{0x82, 8, 0, 9, 0, 3, 'a', '/', 'b', 1}); len(got) > 0 {
 			t.Errorf("got % x", got)
 		}
-		until(t, "both connections have ended", func() bool { return b.connected() == 0 })
+		testutil.Eventually(t, testutil.Timeout, "both connections have ended",
+			func() bool { return b.connected() == 0 })
 	})
 	t.Run("it gets no alarms of the other gateway", func(t *testing.T) {
 		b := newTestBroker(t, nil)
@@ -49,7 +52,8 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		c := b.client("g1", lasting)
 		c.listen("gateways/g1/commands/a", 1, 0)
 		c.close()
-		until(t, "the connection has ended", func() bool { return b.connected() == 0 })
+		testutil.Eventually(t, testutil.Timeout, "the connection has ended",
+			func() bool { return b.connected() == 0 })
 		rename(b)
 		b.set(func() { b.renamed = nil })
 		heir := b.dial()
@@ -67,7 +71,7 @@ func TestRename_GatewayLosesTheTopicsOfItsFormerKey(t *testing.T) {
 		rename(b)
 		heir := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 		c.close()
-		until(t, "it is offline",
+		testutil.Eventually(t, testutil.Timeout, "it is offline",
 			func() bool { return strings.Contains(b.submittedStatuses(), g1Offline) },
 			b.submittedStatuses)
 		if !strings.Contains(b.submittedStatuses(), `gateways/7 by g1 {"status":"online"}`) ||

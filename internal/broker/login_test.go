@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestConnect_Login(t *testing.T) {
@@ -176,7 +178,7 @@ func TestConnect_OverTheConnectionLimits(t *testing.T) {
 			b.dial().ends(overLimitTimeout / 2)
 			first.pings()
 			silent.close()
-			until(t, "there is room",
+			testutil.Eventually(t, testutil.Timeout, "there is room",
 				func() bool { return strings.HasPrefix(b.dial().login("g3"), "CONNACK 0x00") })
 		})
 	}
@@ -214,7 +216,7 @@ func TestConnect_WrongSecretsAreLimited(t *testing.T) {
 	if after != before {
 		t.Error("secrets are looked at all the same")
 	}
-	until(t, "it is counted",
+	testutil.Eventually(t, testutil.Timeout, "it is counted",
 		func() bool {
 			return b.counted("oei_mqtt_connections_refused_total", "too_many_failed") == 2
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // mochiProbe is a hook that records its calls and whose methods a test sets.
@@ -162,7 +163,8 @@ func TestMochi_BehavesAsTheHookExpects(t *testing.T) {
 		listening.subscribe("secret")
 		b.client("g1", will("secret", "x")).close()
 		listening.reads("PUBLISH secret x")
-		until(t, "the will is sent", func() bool { return p.noted() == "will secret, sent secret" },
+		testutil.Eventually(t, testutil.Timeout, "the will is sent",
+			func() bool { return p.noted() == "will secret, sent secret" },
 			p.noted)
 	})
 	t.Run("no hook is protected against a panic", func(t *testing.T) {
@@ -170,7 +172,7 @@ func TestMochi_BehavesAsTheHookExpects(t *testing.T) {
 		c := b.client("g1")
 		c.publish(1, 1, "a", "x")
 		c.reads("closed")
-		until(t, "our listener has caught it",
+		testutil.Eventually(t, testutil.Timeout, "our listener has caught it",
 			func() bool { return strings.Contains(logged(), "mqtt connection panicked") })
 		b.client("g1").pings()
 	})

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestPendingLogins_MemoryIsLimited(t *testing.T) {
@@ -20,11 +22,11 @@ func TestPendingLogins_MemoryIsLimited(t *testing.T) {
 		c := b.dial()
 		c.write(packet[:each]...) // never finished
 	}
-	until(t, "the memory for them is full",
+	testutil.Eventually(t, testutil.Timeout, "the memory for them is full",
 		func() bool {
 			return b.counted("oei_mqtt_connections_refused_total", "memory") > 0
 		}, b.out.String)
-	until(t, "no more is held than allowed", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "no more is held than allowed", func() bool {
 		return value("oei_mqtt_pending_connections") <= float64(held) &&
 			value("oei_mqtt_pending_bytes") <= maxSharedBeforeLogin+float64(held+1)*freeBeforeLogin
 	}, func() string {

@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 const topic = "sensors/g1/s/data"
@@ -277,7 +278,7 @@ func TestPublish_WithRetainIsNotRetained(t *testing.T) {
 	older.write(append([]byte{0x10, byte(len(connect))}, connect...)...)
 	older.gets(0x20, 2, 0, 0)
 	older.close()
-	until(t, "the will came",
+	testutil.Eventually(t, testutil.Timeout, "the will came",
 		func() bool {
 			return strings.Contains(b.submittedStatuses(),
 				`g2 by g2 {"status":"offline","why":"will"}`)

@@ -9,6 +9,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // ask publishes with a response topic.
@@ -59,7 +60,7 @@ func (c *client) confirm(id uint16) {
 // noReceipt waits until the counter of receipts not sent for this reason is want.
 func (b *testBroker) noReceipt(reason string, want int) {
 	b.t.Helper()
-	until(b.t, fmt.Sprintf("%d are not answered: %s", want, reason),
+	testutil.Eventually(b.t, testutil.Timeout, fmt.Sprintf("%d are not answered: %s", want, reason),
 		func() bool { return b.counted("oei_mqtt_no_receipt_total", reason) == want })
 }
 
@@ -163,7 +164,8 @@ func TestReceipt_OutlivesTheConnectionOfItsPublish(t *testing.T) {
 	c.ask(0, 0, "gateways/g1/receipts", "")
 	m := b.next(1)[0]
 	c.conn.Close()
-	until(t, "its connection has ended", func() bool { return b.connected() == 1 })
+	testutil.Eventually(t, testutil.Timeout, "its connection has ended",
+		func() bool { return b.connected() == 1 })
 	m.Done(ingest.Receipt{Accepted: 1})
 	if p := other.receipt(); !strings.HasPrefix(string(p.Payload), `{"accepted":1,`) {
 		t.Errorf("got %v", p)
@@ -231,7 +233,8 @@ func TestReceipt_ReasonsForNone(t *testing.T) {
 	b.next(10)
 	b.noReceipt("full", 2)
 	c.close()
-	until(t, "all places are free", func() bool { return b.outgoing.Load() == 0 })
+	testutil.Eventually(t, testutil.Timeout, "all places are free",
+		func() bool { return b.outgoing.Load() == 0 })
 }
 
 func TestPublish_PassesOnMessageProperties(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func TestSession_TakeOverDropsPendingAcknowledgements(t *testing.T) {
@@ -58,12 +59,13 @@ func TestSession_Present(t *testing.T) {
 	b.next(1)[0].Done(ingest.Receipt{})
 	c.reads("PUBACK 9 0x00")
 	c.leave()
-	until(t, "it is suspended",
+	testutil.Eventually(t, testutil.Timeout, "it is suspended",
 		func() bool { b.mu.Lock(); defer b.mu.Unlock(); return kept["g1"] == time.Hour })
 	restart()
 	connect("after a restart while it was away", present, lasting)
 	connect("taking over from itself", present, lasting)
-	until(t, "the other connection has ended", func() bool { return b.connected() == 1 })
+	testutil.Eventually(t, testutil.Timeout, "the other connection has ended",
+		func() bool { return b.connected() == 1 })
 	b.set(func() {
 		if kept["g1"] != forEver {
 			t.Errorf("the end of the one that was taken over counts: %v", kept["g1"])
@@ -141,7 +143,7 @@ func TestSession_ConnectionsOfAGatewayAreLimited(t *testing.T) {
 	b.client("g1", named(0)).pings() // takes over, and needs no room
 	first.reads("DISCONNECT 0x8e", "closed")
 	b.client("g2").pings()
-	until(t, "it is counted",
+	testutil.Eventually(t, testutil.Timeout, "it is counted",
 		func() bool { return b.counted("oei_mqtt_connections_refused_total", "sessions") == 2 })
 }
 
@@ -157,13 +159,14 @@ func TestSession_SessionsOfAbsentClientsAreLimited(t *testing.T) {
 		c.write(subscribeTo("gateways/g1/commands")...)
 		c.reads("SUBACK 1 0x01")
 		c.close()
-		until(t, "it is away", func() bool { return b.connected() == 0 })
+		testutil.Eventually(t, testutil.Timeout, "it is away",
+			func() bool { return b.connected() == 0 })
 		return got
 	}
 	for i := range 3 * maxSessions {
 		connect(i)
 	}
-	until(t, "no more are kept",
+	testutil.Eventually(t, testutil.Timeout, "no more are kept",
 		func() bool { return len(b.server.Clients.GetAll()) <= maxSessions })
 	subs := b.server.Topics.Subscribers("gateways/g1/commands").Subscriptions
 	if n := len(subs); n != maxSessions {

@@ -10,6 +10,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // stuff asks for answers until the broker can write no more of them.
@@ -49,7 +50,8 @@ func TestSlowClient_DoesNotDelayOthers(t *testing.T) {
 	if b.connected() != 2 {
 		t.Error("the slow client was disconnected too early")
 	}
-	until(t, "the client is disconnected", func() bool { return b.connected() == 1 })
+	testutil.Eventually(t, testutil.Timeout, "the client is disconnected",
+		func() bool { return b.connected() == 1 })
 }
 
 // unread has a client publish so much that it must not leave the answers unread, and returns the
@@ -72,7 +74,7 @@ func TestSlowClient_ThatSendsIsDisconnected(t *testing.T) {
 	}
 	loose := bytesOf(packets.PUBLISH, 0,
 		&packets.Publish{Topic: topic, Properties: &packets.Properties{}})
-	until(t, "the client is disconnected", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "the client is disconnected", func() bool {
 		_, _ = slow.conn.Write(loose)
 		return b.connected() == 0
 	})

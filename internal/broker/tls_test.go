@@ -13,6 +13,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 
 	"github.com/oei-ms/oei-ms/ingest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // dialTLS connects to the port for TLS.
@@ -95,7 +96,7 @@ func TestTLS_Connections(t *testing.T) {
 		m.Done(ingest.Receipt{})
 		c.reads("PUBACK 1 0x00")
 		c.close()
-		until(t, "the will came",
+		testutil.Eventually(t, testutil.Timeout, "the will came",
 			func() bool {
 				return strings.Contains(b.submittedStatuses(),
 					`g2 by g2 {"status":"offline","why":"will"}`)
@@ -136,7 +137,8 @@ func TestTLS_Connections(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 			a.renew(b.cfg, "renewed")
-			until(t, "the new one is used", func() bool { return shown() == "renewed" })
+			testutil.Eventually(t, testutil.Timeout, "the new one is used",
+				func() bool { return shown() == "renewed" })
 		})
 }
 

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 func will(topic, payload string) func(*packets.Connect) {
@@ -71,7 +73,8 @@ func TestWill(t *testing.T) {
 		first := b.client("g1", will("gateways/g1/status", `{"status":"offline","why":"will"}`))
 		second := b.client("g1")
 		first.reads("DISCONNECT 0x8e", "closed")
-		until(t, "the first has left", func() bool { return b.connected() == 1 })
+		testutil.Eventually(t, testutil.Timeout, "the first has left",
+			func() bool { return b.connected() == 1 })
 		second.pings()
 		b.waitForStatuses(g1Online, g1Online)
 		second.leave()
@@ -82,7 +85,8 @@ func TestWill(t *testing.T) {
 		first := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:a" })
 		second := b.client("g1", func(c *packets.Connect) { c.ClientID = "g1:b" })
 		first.close()
-		until(t, "the first has left", func() bool { return b.connected() == 1 })
+		testutil.Eventually(t, testutil.Timeout, "the first has left",
+			func() bool { return b.connected() == 1 })
 		b.waitForStatuses(g1Online, g1Online)
 		second.close()
 		b.waitForStatuses(g1Online, g1Online, g1Offline)

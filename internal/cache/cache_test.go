@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // maxAge is the promised age of answers.
@@ -126,7 +128,7 @@ func TestCache_WorksWithoutRedis(t *testing.T) {
 	for n, in := range []*instance{a, b} {
 		in.hits("memory", 1)
 		in.hits("memory", 2)
-		eventually(t, fmt.Sprintf("the new reading at instance %d", n),
+		testutil.Eventually(t, testutil.Timeout, fmt.Sprintf("the new reading at instance %d", n),
 			func() bool { return in.ask(1, 0, 24) == "1 5" })
 	}
 	w.redis.Run()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/internal/redistest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -173,7 +174,7 @@ func (w *world) truth(ctx context.Context, sensor int64, from, to int) (answer s
 func (in *instance) hits(from string, sensor int64) {
 	in.w.t.Helper()
 	before := in.counted(from)
-	eventually(in.w.t, "an answer from "+from, func() bool {
+	testutil.Eventually(in.w.t, testutil.Timeout, "an answer from "+from, func() bool {
 		if from == "redis" {
 			in.forget()
 		}
@@ -192,13 +193,4 @@ func (w *world) write(sensor int64, minute int, value float64) error {
 	_, err := w.store.Write(w.t.Context(), []store.Reading{r},
 		store.SideWrites{})
 	return err
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within 30 s", what)
-		}
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
 	"github.com/oei-ms/oei-ms/internal/syncbuf"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // runSource runs a source until the test ends.
@@ -126,7 +127,7 @@ func TestDiagnosis_NamesTheFaultAndItsRemedy(t *testing.T) {
 			}
 			s, log := runSource(t, tt.cfg)
 			var detail string
-			until(t, "the check says why", func() bool {
+			testutil.Eventually(t, testutil.Timeout, "the check says why", func() bool {
 				var err error
 				detail, err = s.Check(t.Context())
 				return err != nil && !strings.HasSuffix(detail, "not connected yet")
@@ -199,7 +200,7 @@ func TestDiagnosis_NamesASharedClientID(t *testing.T) {
 			cfg := configAt(tt.host, tt.port)
 			_, log := runSource(t, cfg)
 			runSource(t, cfg)
-			until(t, "one of them logs it", func() bool {
+			testutil.Eventually(t, testutil.Timeout, "one of them logs it", func() bool {
 				return strings.Contains(log.String(), tt.want) &&
 					strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID")
 			})
@@ -214,16 +215,17 @@ func TestDiagnosis_OfARestartBlamesNoOtherClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, log := runSource(t, sourceConfig(b, "one"))
 			for range 2 {
-				until(t, "the source is connected",
+				testutil.Eventually(t, testutil.Timeout, "the source is connected",
 					func() bool { _, err := s.Check(t.Context()); return err == nil })
 				stop()
-				until(t, "the loss is logged", func() bool {
+				testutil.Eventually(t, testutil.Timeout, "the loss is logged", func() bool {
 					return strings.Contains(log.String(), "mqtt broker connection lost")
 				})
-				until(t, "the check says that nothing listens", func() bool {
-					detail, _ := s.Check(t.Context())
-					return strings.Contains(detail, "does not listen there")
-				})
+				testutil.Eventually(t, testutil.Timeout, "the check says that nothing listens",
+					func() bool {
+						detail, _ := s.Check(t.Context())
+						return strings.Contains(detail, "does not listen there")
+					})
 				b.Run()
 			}
 			if strings.Contains(log.String(), "OEI_MQTT_CLIENT_ID") {

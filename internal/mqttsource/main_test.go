@@ -14,6 +14,7 @@ import (
 
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/pgtest"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -78,7 +79,7 @@ func newPipeline(t *testing.T) (*ingest.Pipeline, *sql.DB) {
 // count waits until query counts want rows.
 func count(t *testing.T, db *sql.DB, query string, want int) {
 	t.Helper()
-	until(t, fmt.Sprintf("%s is %d", query, want), func() bool {
+	testutil.Eventually(t, testutil.Timeout, fmt.Sprintf("%s is %d", query, want), func() bool {
 		var got int
 		if err := db.QueryRowContext(t.Context(), query).Scan(&got); err != nil {
 			t.Fatal(err)
@@ -91,17 +92,6 @@ func count(t *testing.T, db *sql.DB, query string, want int) {
 func reading(n int) string {
 	noon := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	return fmt.Sprintf(`{"value":%d,"timestamp":%d}`, n, noon.UnixMilli()+int64(n))
-}
-
-// until waits until holds returns true.
-func until(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !holds(); {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // documented returns the code block of the documentation that begins with the comment name.

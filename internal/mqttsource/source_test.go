@@ -16,6 +16,7 @@ import (
 	"github.com/oei-ms/oei-ms/ingest"
 	"github.com/oei-ms/oei-ms/internal/mosquitto"
 	"github.com/oei-ms/oei-ms/internal/mqttsource"
+	"github.com/oei-ms/oei-ms/internal/testutil"
 )
 
 // inbox collects the messages that a source submits. It acknowledges nothing by itself.
@@ -59,7 +60,7 @@ func receive(
 
 func (in *inbox) connected() {
 	in.t.Helper()
-	until(in.t, "the source is subscribed",
+	testutil.Eventually(in.t, testutil.Timeout, "the source is subscribed",
 		func() bool { _, err := in.source.Check(in.t.Context()); return err == nil })
 }
 
@@ -183,7 +184,7 @@ func TestSource_ReconnectsAfterTheBrokerWasAway(t *testing.T) {
 	publish(1, topic, "0")
 	held := in.next(1)[0]
 	b.Stop()
-	until(t, "the source reports the lost connection",
+	testutil.Eventually(t, testutil.Timeout, "the source reports the lost connection",
 		func() bool { _, err := in.source.Check(t.Context()); return err != nil })
 	held.Done(ingest.Receipt{}) // cannot be sent
 	b.Run()
@@ -239,7 +240,7 @@ func TestSource_DoesNotStallWithAFullQueue(t *testing.T) {
 			publish(0, topic, fmt.Sprint("loose", n))
 		}
 		b.Stop()
-		until(t, "the source reports the lost connection",
+		testutil.Eventually(t, testutil.Timeout, "the source reports the lost connection",
 			func() bool { _, err := in.source.Check(t.Context()); return err != nil })
 		b.Run()
 		in.connected()
@@ -250,7 +251,7 @@ func TestSource_DoesNotStallWithAFullQueue(t *testing.T) {
 		publish(1, topic, fmt.Sprint(40+n))
 	}
 	close(open)
-	until(t, "every message of QoS 1 arrived", func() bool {
+	testutil.Eventually(t, testutil.Timeout, "every message of QoS 1 arrived", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		n := 0
