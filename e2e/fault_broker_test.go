@@ -29,10 +29,7 @@ func TestFaultKillNine_WithExternalBrokerLosesNothingAcknowledged(t *testing.T) 
 	}
 	l.awaitAcks(p, 100, 20*time.Second)
 	stop()
-	last := l.count()
-	p.eventually(30*time.Second, "all that the broker acknowledged is stored", func() bool {
-		return query[int](t, p.dsn(), countLedgers) >= last
-	})
+	l.awaitStored(p, p.dsn())
 	l.check(t, p.dsn())
 }
 

@@ -94,10 +94,7 @@ func balance(t *testing.T, addrs []string) string {
 // stored waits until all that the broker acknowledged of l is stored, and checks l.
 func (in *instances) stored(l *ledger) {
 	in.t.Helper()
-	last := l.count()
-	in.front.eventually(30*time.Second, "all that the broker acknowledged is stored", func() bool {
-		return query[int](in.t, in.pg.DSN(), countLedgers) >= last
-	})
+	l.awaitStored(in.front, in.pg.DSN())
 	l.check(in.t, in.pg.DSN())
 }
 

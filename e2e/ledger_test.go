@@ -172,14 +172,9 @@ func (l *ledger) awaitAcks(p *process, n int, within time.Duration) {
 func (l *ledger) check(t *testing.T, dsn string) int {
 	t.Helper()
 	stored := l.stored(t, dsn)
+	lost := l.missing(stored)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lost := 0
-	for n := range l.acked {
-		if !stored[n] {
-			lost++
-		}
-	}
 	t.Logf("sent %d, acknowledged %d, stored %d, connections broken %d", l.sent.Load(),
 		len(l.acked), len(stored), l.breaks.Load())
 	if lost > 0 {
@@ -191,12 +186,32 @@ func (l *ledger) check(t *testing.T, dsn string) int {
 	return len(stored)
 }
 
+// awaitStored waits until every reading that an external broker has acknowledged is stored: it may
+// still be on its way. Their number is not enough, since unacknowledged readings are stored too.
+func (l *ledger) awaitStored(p *process, dsn string) {
+	p.t.Helper()
+	p.eventually(30*time.Second, "all that the broker acknowledged is stored",
+		func() bool { return l.missing(l.stored(p.t, dsn)) == 0 })
+}
+
+// missing returns the number of acknowledged readings that are not in stored.
+func (l *ledger) missing(stored map[int64]bool) (missing int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := range l.acked {
+		if !stored[n] {
+			missing++
+		}
+	}
+	return missing
+}
+
 // countLedgers counts the stored readings of all ledgers, without those of system sensors.
 const countLedgers = `SELECT count(*) FROM sensor_data
 	WHERE sensor_id IN (SELECT id FROM sensors WHERE key = 't1')`
 
 // stored reads the numbers that are stored, each of which must have been sent, with its value.
-func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
+func (l *ledger) stored(t testing.TB, dsn string) map[int64]bool {
 	t.Helper()
 	var sensors []int64
 	for _, d := range l.devices {
@@ -235,7 +250,7 @@ func (l *ledger) stored(t *testing.T, dsn string) map[int64]bool {
 }
 
 // database opens the database at dsn. The caller closes it.
-func database(t *testing.T, dsn string) *sql.DB {
+func database(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("postgres", dsn)
 	if err != nil {
