@@ -38,7 +38,7 @@ func newRejection(reason, format string, args ...any) *rejection {
 
 var (
 	conflicting    = &rejection{conflict, "another value is stored for this instant"}
-	noSuchSensor   = &rejection{unknownSensor, "there is no such sensor"}
+	noSuchSensor   = &rejection{unknownSensor, "the sensor is not registered"}
 	systemSensor   = &rejection{notOwner, "the sensor is a system sensor"}
 	sensorInactive = &rejection{inactive, "the sensor or its gateway is not in use"}
 	byDatabase     = &rejection{databaseRefused, "the database refuses it"}

@@ -61,7 +61,7 @@ func TestFrames_MatchTheContract(t *testing.T) {
 			Type:   "error",
 			ID:     "d",
 			Code:   codeUnknownTopic,
-			Detail: "there is no such topic",
+			Detail: "the topic does not exist",
 			Topics: []string{"x"},
 		}),
 	}

@@ -44,7 +44,7 @@ func TestConversation(t *testing.T) {
 				`{"type":"subscribe","topics":["x"],"id":"d"}`,
 				[]string{
 					`{"type":"error","id":"d","code":"unknown_topic",` +
-						`"detail":"there is no such topic","topics":["x"]}`,
+						`"detail":"the topic does not exist","topics":["x"]}`,
 				},
 			},
 			{
@@ -70,7 +70,7 @@ func TestConversation(t *testing.T) {
 			{`{"type":"subscribe","topics":["sensors/1","sensors/404","gateways/403",` +
 				`"gateways/2","rooms/3","sensors/1"]}`, []string{
 				`{"type":"subscribed","topics":["sensors/1","gateways/2"]}`,
-				`{"type":"error","code":"unknown_topic","detail":"there is no such topic",` +
+				`{"type":"error","code":"unknown_topic","detail":"the topic does not exist",` +
 					`"topics":["rooms/3","sensors/404"]}`,
 				`{"type":"error","code":"forbidden",` +
 					`"detail":"the user may not listen to this","topics":["gateways/403"]}`,

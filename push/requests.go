@@ -124,7 +124,7 @@ func (c *conn) addTopics(req *subscribeRequest, requested topicRequest) {
 			fmt.Sprintf("a connection may have %d topics", c.hub.cfg.MaxTopics), names(overLimit))
 	}
 	if len(requested.unknown) > 0 {
-		c.sendError(req.ID, codeUnknownTopic, "there is no such topic", requested.unknown)
+		c.sendError(req.ID, codeUnknownTopic, "the topic does not exist", requested.unknown)
 	}
 	if len(requested.forbidden) > 0 {
 		c.sendError(req.ID, codeForbidden, "the user may not listen to this", requested.forbidden)
@@ -196,7 +196,7 @@ func (c *conn) unsubscribe(req *unsubscribeRequest) {
 		c.send(topicsFrame{Type: "unsubscribed", ID: req.ID, Topics: names(requested.topics)})
 	}
 	if len(requested.unknown) > 0 {
-		c.sendError(req.ID, codeUnknownTopic, "there is no such topic", requested.unknown)
+		c.sendError(req.ID, codeUnknownTopic, "the topic does not exist", requested.unknown)
 	}
 }
 

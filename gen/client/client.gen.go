@@ -6779,7 +6779,7 @@ type ClientInterface interface {
 	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 	// are not followed. Addresses that are private, of this machine or reserved are refused, at
 	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
@@ -6799,7 +6799,7 @@ type ClientInterface interface {
 	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 	// are not followed. Addresses that are private, of this machine or reserved are refused, at
 	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
@@ -8531,7 +8531,7 @@ func (c *Client) ListNotificationChannels(ctx context.Context, params *ListNotif
 // `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 // this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 // (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 // are not followed. Addresses that are private, of this machine or reserved are refused, at
 // every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
@@ -8561,7 +8561,7 @@ func (c *Client) CreateNotificationChannelWithBody(ctx context.Context, contentT
 // `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 // this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 // (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 // are not followed. Addresses that are private, of this machine or reserved are refused, at
 // every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
@@ -14972,7 +14972,7 @@ type ClientWithResponsesInterface interface {
 	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 	// are not followed. Addresses that are private, of this machine or reserved are refused, at
 	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
@@ -14992,7 +14992,7 @@ type ClientWithResponsesInterface interface {
 	// `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 	// this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 	// (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-	// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+	// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 	// are not followed. Addresses that are private, of this machine or reserved are refused, at
 	// every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 	//
@@ -23066,7 +23066,7 @@ func (c *ClientWithResponses) ListNotificationChannelsWithResponse(ctx context.C
 // `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 // this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 // (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 // are not followed. Addresses that are private, of this machine or reserved are refused, at
 // every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //
@@ -23092,7 +23092,7 @@ func (c *ClientWithResponses) CreateNotificationChannelWithBodyWithResponse(ctx 
 // `whsec_` as the key. The secret is generated unless one is given, and is returned only in
 // this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
 // (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
-// least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+// least once. Any 2xx is success; everything else is retried for about an hour. Redirects
 // are not followed. Addresses that are private, of this machine or reserved are refused, at
 // every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
 //

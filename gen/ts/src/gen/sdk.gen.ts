@@ -931,7 +931,7 @@ export const listNotificationChannels = <ThrowOnError extends boolean = false>(o
  * `whsec_` as the key. The secret is generated unless one is given, and is returned only in
  * this answer. Refuse a timestamp that is more than 5 minutes off, and ignore a `webhook-id`
  * (also sent as `Idempotency-Key`) that was received before: a notification is delivered at
- * least once. Any 2xx is success; everything else is tried again for about an hour. Redirects
+ * least once. Any 2xx is success; everything else is retried for about an hour. Redirects
  * are not followed. Addresses that are private, of this machine or reserved are refused, at
  * every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
  *

@@ -4060,7 +4060,7 @@ export type DeleteUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4114,7 +4114,7 @@ export type GetUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4166,7 +4166,7 @@ export type UpdateUserErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4353,7 +4353,7 @@ export type DeleteGatewayErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4403,7 +4403,7 @@ export type GetGatewayErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4455,7 +4455,7 @@ export type UpdateGatewayErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4515,7 +4515,7 @@ export type ListCredentialsErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4561,7 +4561,7 @@ export type CreateCredentialErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4615,7 +4615,7 @@ export type RevokeCredentialErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4788,7 +4788,7 @@ export type DeleteSensorErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4838,7 +4838,7 @@ export type GetSensorErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -4890,7 +4890,7 @@ export type UpdateSensorErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6008,7 +6008,7 @@ export type DeleteAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6058,7 +6058,7 @@ export type GetAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6110,7 +6110,7 @@ export type UpdateAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6170,7 +6170,7 @@ export type AcknowledgeAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6226,7 +6226,7 @@ export type ShelveAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6282,7 +6282,7 @@ export type UnshelveAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6338,7 +6338,7 @@ export type ResetAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6394,7 +6394,7 @@ export type TakeAlarmOutOfServiceErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6450,7 +6450,7 @@ export type ReturnAlarmToServiceErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6506,7 +6506,7 @@ export type CommentOnAlarmErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6588,7 +6588,7 @@ export type ListEventsForAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6630,7 +6630,7 @@ export type ExplainAlarmErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6772,7 +6772,7 @@ export type DeleteNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6822,7 +6822,7 @@ export type GetNotificationChannelErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6874,7 +6874,7 @@ export type UpdateNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -6934,7 +6934,7 @@ export type TestNotificationChannelErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7076,7 +7076,7 @@ export type DeleteNotificationRouteErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7122,7 +7122,7 @@ export type GetNotificationRouteErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7174,7 +7174,7 @@ export type UpdateNotificationRouteErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7320,7 +7320,7 @@ export type GetNotificationSilenceErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7366,7 +7366,7 @@ export type EndNotificationSilenceErrors = {
      */
     403: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
@@ -7487,7 +7487,7 @@ export type GetNotificationDeliveryErrors = {
      */
     401: Problem;
     /**
-     * There is no such resource.
+     * The resource does not exist.
      */
     404: Problem;
     /**
