@@ -12,7 +12,7 @@ const program = process.env.OEI_PROGRAM ?? fileURLToPath(new URL('../../../oei-m
 
 export const admin = { username: 'admin', password: 'a password for the tests' };
 
-/** Resolves when the server is ready: its address, and how to stop it. */
+/** Resolves when the server is ready: its address, its MQTT port, and how to stop it. */
 export async function startServer() {
   if (!existsSync(program)) throw new Error(`${program} is missing; build it: ./task build`);
   const [port, mqttPort] = await freePorts(2);
@@ -45,7 +45,7 @@ export async function startServer() {
   const origin = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
     const ready = await fetch(`${origin}/health/ready`).then((r) => r.ok, () => false);
-    if (ready) return { origin, stop };
+    if (ready) return { origin, mqttPort, stop };
     const gone = await Promise.race([ended, new Promise((r) => setTimeout(r, 100))]);
     if (gone !== undefined || tries === 600) {
       child.kill('SIGKILL');
