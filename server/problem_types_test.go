@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -21,15 +22,22 @@ func TestProblem_TypesOfContractAreThoseSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var listed []string
-	schema := doc.Components.Schemas["Problem"].Value.Properties["type"].Value
+	schema := doc.Components.Schemas["ProblemType"].Value
+	described := schema.Extensions["x-enum-descriptions"].(map[string]any)
 	for _, v := range schema.Extensions["x-extensible-enum"].([]any) {
 		listed = append(listed, v.(string))
+	}
+	if len(described) != len(listed) {
+		t.Errorf("%d types are described, %d listed", len(described), len(listed))
 	}
 	sent := statusesInCode(t)
 	for status, kind := range kinds {
 		name := "/problems/" + kind.name
 		if !slices.Contains(listed, name) {
 			t.Errorf("the contract does not list %s", name)
+		}
+		if text, _ := described[name].(string); !strings.HasPrefix(text, fmt.Sprint(status, ". ")) {
+			t.Errorf("the description of %s, %q, does not begin with %d", name, text, status)
 		}
 		if !slices.Contains(sent, status) {
 			t.Errorf("no code answers with %d, %s", status, name)

@@ -3557,9 +3557,19 @@ type Problem struct {
 	// Title The type in words.
 	Title string `json:"title"`
 
-	// Type Stable identifier of the kind of error. More may be added.
-	Type string `json:"type"`
+	// Type Stable identifier of the kind of error, meant for programs. It is a reference relative to
+	// the root of the service, not a page. More may be added: treat an unknown one by its status.
+	//
+	//
+	// Example: /problems/not-found
+	Type ProblemType `json:"type"`
 }
+
+// ProblemType Stable identifier of the kind of error, meant for programs. It is a reference relative to
+// the root of the service, not a page. More may be added: treat an unknown one by its status.
+//
+// Example: /problems/not-found
+type ProblemType = string
 
 // Quality Quality of a value, after OPC UA.
 type Quality string

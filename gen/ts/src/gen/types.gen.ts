@@ -3607,10 +3607,7 @@ export type OpenApiDocument = {
  * An error, after RFC 9457.
  */
 export type Problem = {
-    /**
-     * Stable identifier of the kind of error. More may be added.
-     */
-    type: string;
+    type: ProblemType;
     /**
      * The type in words.
      */
@@ -3632,6 +3629,13 @@ export type Problem = {
      */
     errors?: Array<FieldError>;
 };
+
+/**
+ * Stable identifier of the kind of error, meant for programs. It is a reference relative to
+ * the root of the service, not a page. More may be added: treat an unknown one by its status.
+ *
+ */
+export type ProblemType = string;
 
 /**
  * A faulty field of the request.
