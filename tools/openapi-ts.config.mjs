@@ -1,9 +1,17 @@
 // openapi.yaml -> gen/ts/src/gen: types, one function per operation, and a client based on fetch.
 // The rest of gen/ts is written by hand.
+import { closeEnums } from './open-enums.mjs';
+
 // WebSockets have live.ts; pages are for browsers.
 const notFetched = [
-  '/ws', '/ws/sensors/{id}', '/ws/alarms',
-  '/', '/docs', '/docs/assets/{file}', '/docs/guide/{page}', '/redoc',
+  '/ws',
+  '/ws/sensors/{id}',
+  '/ws/alarms',
+  '/',
+  '/docs',
+  '/docs/assets/{file}',
+  '/docs/guide/{page}',
+  '/redoc',
 ];
 
 export default {
@@ -13,6 +21,7 @@ export default {
     patch: {
       input: (contract) => {
         for (const path of notFetched) delete contract.paths[path];
+        closeEnums(contract);
       },
     },
   },

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import {
   createCredential, createGateway, createSensor, createWebSocketTicket, deleteGateway, getGateway, getHealth, getCurrentUser, listReadings,
-  listGateways, listLatestReadings, listRejections, listSensors, login, logout, Quality, refreshSession, updateGateway, updateSensor, writeReadings,
+  listGateways, listLatestReadings, listRejections, listSensors, login, logout, ProblemType, Quality, refreshSession, updateGateway, updateSensor, writeReadings,
 } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 import { admin, logIn, startServer } from './server.mjs';
@@ -66,7 +66,7 @@ test('a repeated write with an idempotency key gets the first answer', async () 
   assert.deepEqual([first.data.stored, first.response.headers.get('Idempotency-Replayed')], [1, null]);
   const again = await send(5);
   assert.deepEqual([again.data, again.response.headers.get('Idempotency-Replayed')], [first.data, 'true']);
-  problem((await send(6)).error, 422, '/problems/unprocessable');
+  problem((await send(6)).error, 422, ProblemType.UNPROCESSABLE);
 });
 
 test('rejections are listed in pages', async () => {
@@ -99,8 +99,13 @@ test('pages are followed by the Link header', async () => {
 test('an error is a problem that names the field', async () => {
   const { error, response } = await createSensor({ body: { key: 'x'.repeat(65), name: 'X', type: 't', gateway_id: gateway.id } });
   assert.match(response.headers.get('Content-Type'), /^application\/problem\+json/);
-  problem(error, 400, '/problems/invalid-request');
+  problem(error, 400, ProblemType.INVALID_REQUEST);
   assert.deepEqual(error.errors.map((e) => e.field), ['key']);
+});
+
+test('there is a constant for every type of problem in the contract', async () => {
+  const contract = await (await fetch(`${server.origin}/openapi.json`)).json();
+  assert.deepEqual(Object.values(ProblemType), contract.components.schemas.ProblemType['x-extensible-enum']);
 });
 
 test('missing, conflicting and unauthenticated requests have statuses of their own', async () => {

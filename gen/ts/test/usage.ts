@@ -1,5 +1,5 @@
 // Compiled strictly against the published types. Each @ts-expect-error is a mistake that the types catch.
-import { client, createClient, createSensor, listReadings, listLatestReadings, login, Quality, writeReadings } from '@oei-ms/client';
+import { client, createClient, createSensor, listReadings, listLatestReadings, login, ProblemType, Quality, writeReadings } from '@oei-ms/client';
 import type { LatestReading, Problem, Sensor } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 
@@ -13,6 +13,11 @@ export async function tour(): Promise<Sensor | Problem> {
   const created = await createSensor({ client: mine, body: { key: 't1', name: 'T1', type: 'temperature', gateway_id: 1 } });
   if (created.error) {
     for (const { field, reason } of created.error.errors ?? []) console.log(field, reason);
+    if (created.error.type === ProblemType.CONFLICT) console.log('the key is taken');
+    const newer: ProblemType = '/problems/of-a-newer-server';
+    console.log(newer);
+    // @ts-expect-error: there is no such constant
+    console.log(ProblemType.TEAPOT);
     return created.error;
   }
   const etag: string | null = created.response.headers.get('ETag');

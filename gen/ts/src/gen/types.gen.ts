@@ -3635,7 +3635,129 @@ export type Problem = {
  * the root of the service, not a page. More may be added: treat an unknown one by its status.
  *
  */
-export type ProblemType = string;
+export const ProblemType = {
+    /**
+     * invalid-request
+     *
+     * 400. The request is not valid; `errors` names the faulty fields.
+     */
+    INVALID_REQUEST: '/problems/invalid-request',
+    /**
+     * not-authenticated
+     *
+     * 401. No valid access token, or wrong credentials. Log in.
+     */
+    NOT_AUTHENTICATED: '/problems/not-authenticated',
+    /**
+     * forbidden
+     *
+     * 403. The user's role does not allow the operation.
+     */
+    FORBIDDEN: '/problems/forbidden',
+    /**
+     * not-found
+     *
+     * 404. The address or the resource does not exist.
+     */
+    NOT_FOUND: '/problems/not-found',
+    /**
+     * method-not-allowed
+     *
+     * 405. The address has no such method; `Allow` lists those it has.
+     */
+    METHOD_NOT_ALLOWED: '/problems/method-not-allowed',
+    /**
+     * timeout
+     *
+     * 408. The body did not arrive in time.
+     */
+    TIMEOUT: '/problems/timeout',
+    /**
+     * conflict
+     *
+     * 409. In conflict with the current state, such as a key that is taken.
+     */
+    CONFLICT: '/problems/conflict',
+    /**
+     * changed
+     *
+     * 412. The resource has changed since it was read. Read it again.
+     */
+    CHANGED: '/problems/changed',
+    /**
+     * too-large
+     *
+     * 413. The body is larger than allowed.
+     */
+    TOO_LARGE: '/problems/too-large',
+    /**
+     * unsupported-media-type
+     *
+     * 415. The content type, charset or coding is not supported.
+     */
+    UNSUPPORTED_MEDIA_TYPE: '/problems/unsupported-media-type',
+    /**
+     * expectation-failed
+     *
+     * 417. An `Expect` other than `100-continue`.
+     */
+    EXPECTATION_FAILED: '/problems/expectation-failed',
+    /**
+     * unprocessable
+     *
+     * 422. The `Idempotency-Key` was used with another body.
+     */
+    UNPROCESSABLE: '/problems/unprocessable',
+    /**
+     * upgrade-required
+     *
+     * 426. The address is for WebSockets.
+     */
+    UPGRADE_REQUIRED: '/problems/upgrade-required',
+    /**
+     * too-many-requests
+     *
+     * 429. A limit is reached. Wait for `Retry-After`.
+     */
+    TOO_MANY_REQUESTS: '/problems/too-many-requests',
+    /**
+     * head-too-large
+     *
+     * 431. The head of the request is larger than 32,768 bytes.
+     */
+    HEAD_TOO_LARGE: '/problems/head-too-large',
+    /**
+     * internal
+     *
+     * 500. A fault of the server; its log has the reason under `instance`.
+     */
+    INTERNAL: '/problems/internal',
+    /**
+     * not-implemented
+     *
+     * 501. The transfer coding is not supported.
+     */
+    NOT_IMPLEMENTED: '/problems/not-implemented',
+    /**
+     * unavailable
+     *
+     * 503. Temporarily not available. Wait for `Retry-After`.
+     */
+    UNAVAILABLE: '/problems/unavailable',
+    /**
+     * version-not-supported
+     *
+     * 505. The HTTP version is not supported.
+     */
+    VERSION_NOT_SUPPORTED: '/problems/version-not-supported'
+} as const;
+
+/**
+ * Stable identifier of the kind of error, meant for programs. It is a reference relative to
+ * the root of the service, not a page. More may be added: treat an unknown one by its status.
+ *
+ */
+export type ProblemType = typeof ProblemType[keyof typeof ProblemType] | (string & {});
 
 /**
  * A faulty field of the request.

@@ -22,6 +22,7 @@ import {
   unshelveAlarm,
   updateAlarm,
   writeReadings,
+  ProblemType,
 } from '@oei-ms/client';
 
 const rule = {
@@ -95,7 +96,7 @@ export function driveAlarms(plant) {
       body: { occurrence, state_version },
       throwOnError: false,
     });
-    assert.equal(late.error.type, '/problems/conflict');
+    assert.equal(late.error.type, ProblemType.CONFLICT);
   });
 
   test('an operator comments, shelves and unshelves', async () => {
@@ -164,7 +165,7 @@ export function driveAlarms(plant) {
       body: { rule: { name: 'Late' } },
       throwOnError: false,
     });
-    assert.deepEqual([late.error.status, late.error.type], [412, '/problems/changed']);
+    assert.deepEqual([late.error.status, late.error.type], [412, ProblemType.CHANGED]);
   });
 
   test('the alarm log tells all of it, also after the alarm is deleted', async () => {

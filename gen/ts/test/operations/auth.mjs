@@ -8,6 +8,7 @@ import {
   login,
   logout,
   refreshSession,
+  ProblemType,
 } from '@oei-ms/client';
 
 export function driveAuth() {
@@ -31,7 +32,7 @@ export function driveAuth() {
       body: { current_password: first.password, new_password: second.password },
     });
     const old = await login({ body: first, throwOnError: false });
-    assert.deepEqual([old.error.status, old.error.type], [401, '/problems/not-authenticated']);
+    assert.deepEqual([old.error.status, old.error.type], [401, ProblemType.NOT_AUTHENTICATED]);
     await login({ body: second });
 
     await logout({ auth: renewed.access_token });

@@ -19,6 +19,7 @@ import {
   testNotificationChannel,
   updateNotificationChannel,
   updateNotificationRoute,
+  ProblemType,
 } from '@oei-ms/client';
 
 export function driveNotifications(plant) {
@@ -94,7 +95,7 @@ export function driveNotifications(plant) {
       path: { id: channel.id },
       throwOnError: false,
     });
-    assert.equal(error.type, '/problems/conflict'); // the route uses it
+    assert.equal(error.type, ProblemType.CONFLICT); // the route uses it
     await deleteNotificationRoute({ path });
     await deleteNotificationChannel({ path: { id: channel.id } });
     assert.deepEqual((await listNotificationChannels()).data, []);

@@ -1,7 +1,15 @@
 // Users and their roles.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createUser, deleteUser, getUser, listUsers, login, updateUser } from '@oei-ms/client';
+import {
+  createUser,
+  deleteUser,
+  getUser,
+  listUsers,
+  login,
+  updateUser,
+  ProblemType,
+} from '@oei-ms/client';
 
 export function driveUsers() {
   test('a user is created, found, promoted and deleted', async () => {
@@ -33,6 +41,6 @@ export function driveUsers() {
       sessions: 1,
     });
     assert.deepEqual((await deleteUser({ path })).data, { dry_run: false, sessions: 1 });
-    assert.equal((await getUser({ path, throwOnError: false })).error.type, '/problems/not-found');
+    assert.equal((await getUser({ path, throwOnError: false })).error.type, ProblemType.NOT_FOUND);
   });
 }
