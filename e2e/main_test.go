@@ -90,8 +90,9 @@ func followOneReading(t *testing.T, p *process, broker string, embedded bool) {
 	}
 	live.want(t,
 		fmt.Sprintf(`{"type":"sensor_data","sensor_id":%d,"data":`+
-			`{"value":21.5,"timestamp":%q,"quality":"good"}}`,
-			d.sensorID, at.Format("2006-01-02T15:04:05.000000Z")))
+			`{"value":21.5,"timestamp":%q,"quality":"good"},"gateway_id":%d,`+
+			`"sensor_type":"temperature"}`,
+			d.sensorID, at.Format("2006-01-02T15:04:05.000000Z"), d.gatewayID))
 	live.wantStatus(t, d.gatewayID, "online")
 
 	if err := gateway.Disconnect(&paho.Disconnect{}); err != nil {

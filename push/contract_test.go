@@ -27,6 +27,7 @@ func TestFrames_MatchTheContract(t *testing.T) {
 		"alarms/critical",
 	}
 	readings := []Reading{reading(12, 3, 21.5), reading(12, 3, 22)}
+	readings[1].SensorType = "temperature"
 	var us []*update
 	for _, r := range readings {
 		us = append(us, &update{json: appendReading(nil, r)})

@@ -203,7 +203,13 @@ func appendReading(b []byte, r Reading) []byte {
 	b = jsonenc.AppendTime(b, r.Timestamp)
 	b = append(b, `","quality":`...)
 	b = appendString(b, r.Quality)
-	return append(b, "}}"...)
+	b = append(b, `},"gateway_id":`...)
+	b = strconv.AppendInt(b, r.GatewayID, 10)
+	if r.SensorType != "" {
+		b = append(b, `,"sensor_type":`...)
+		b = appendString(b, r.SensorType)
+	}
+	return append(b, '}')
 }
 
 func appendStatus(b []byte, s Status) []byte {

@@ -127,11 +127,13 @@ func TestFramesAreValidJSON(t *testing.T) {
 	} {
 		r := reading(math.MaxInt64, 1, v)
 		r.Timestamp = time.Date(2026, 1, 2, 3, 4, 5, 999_999_999, time.FixedZone("", 3600))
-		r.Quality = "\"\x00ß"
+		r.Quality, r.SensorType = "\"\x00ß", "ß\""
 		var got struct {
-			Type   string
-			Sensor int64 `json:"sensor_id"`
-			Data   struct {
+			Type       string
+			Sensor     int64  `json:"sensor_id"`
+			Gateway    int64  `json:"gateway_id"`
+			SensorType string `json:"sensor_type"`
+			Data       struct {
 				Value     float64
 				Timestamp string
 				Quality   string
@@ -142,7 +144,8 @@ func TestFramesAreValidJSON(t *testing.T) {
 			t.Fatalf("%s: %v", frame, err)
 		}
 		if got.Data.Value != v || got.Sensor != r.SensorID || got.Data.Quality != r.Quality ||
-			got.Data.Timestamp != "2026-01-02T02:04:05.999999Z" {
+			got.Data.Timestamp != "2026-01-02T02:04:05.999999Z" ||
+			got.Gateway != 1 || got.SensorType != r.SensorType {
 			t.Errorf("got %+v of %s, want %+v", got, frame, r)
 		}
 	}

@@ -152,7 +152,7 @@ func TestConversation(t *testing.T) {
 
 func TestPublish(t *testing.T) {
 	const data12 = `{"type":"sensor_data","sensor_id":12,"data":{"value":21.5,` +
-		`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}`
+		`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"},"gateway_id":3}`
 	late := reading(12, 3, math.NaN())
 	late.Quality = "bad"
 	tests := map[string]struct {
@@ -189,7 +189,7 @@ func TestPublish(t *testing.T) {
 			do:     func(h *Hub) { h.Publish([]Reading{late}) },
 			want: []string{
 				`{"type":"sensor_data","sensor_id":12,"data":{"value":null,` +
-					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"}}`,
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"bad"},"gateway_id":3}`,
 			},
 		},
 		"a batch client gets consecutive readings in one frame": {
@@ -204,15 +204,15 @@ func TestPublish(t *testing.T) {
 			},
 			want: []string{
 				`{"type":"sensor_data_batch","items":[{"sensor_id":1,"data":{"value":1,` +
-					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"},"gateway_id":3}]}`,
 				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":21.5,` +
-					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}},` +
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"},"gateway_id":3},` +
 					`{"sensor_id":13,"data":{"value":2,` +
-					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"},"gateway_id":3}]}`,
 				`{"type":"gateway_status","gateway_id":3,"status":"online",` +
 					`"timestamp":"2026-01-02T03:04:05.678000Z"}`,
 				`{"type":"sensor_data_batch","items":[{"sensor_id":12,"data":{"value":3,` +
-					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"}}]}`,
+					`"timestamp":"2026-01-02T03:04:05.678000Z","quality":"good"},"gateway_id":3}]}`,
 			},
 		},
 	}

@@ -23,7 +23,7 @@ func (h *Hub) Publish(rs []Reading) {
 				about:  sensor,
 				at:     r.order(),
 				single: n == 1,
-				json:   appendReading(make([]byte, 0, 128), *r),
+				json:   appendReading(make([]byte, 0, 192), *r),
 			}, to)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Reading is a committed reading. A Value that is not finite is sent as null. Quality is good,
-// uncertain or bad. A reading with an empty SensorType is not sent to subscribers of a type.
+// uncertain or bad. SensorType is empty for system sensors, which no subscriber of a type gets.
 type Reading struct {
 	SensorID   int64
 	GatewayID  int64

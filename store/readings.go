@@ -43,7 +43,7 @@ func ParseQuality(name string) (Quality, bool) {
 // Reading is a value of a sensor at an instant, with its quality.
 type Reading struct {
 	SensorID   int64
-	SensorType string    // set by ingest only
+	SensorType string    // set like GatewayID; empty for system sensors
 	GatewayID  int64     // set by ingest and in latest readings; not stored with each reading
 	Timestamp  time.Time // by the gateway's clock, UTC, whole microseconds
 	Received   time.Time // by the server's clock; stored for the latest reading only, else zero
@@ -173,7 +173,9 @@ type LatestQuery struct {
 func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 	const query = `
 		SELECT
-			l.sensor_id, l.timestamp, l.value, l.status_code, l.quality, s.gateway_id, l.received_at
+			l.sensor_id, l.timestamp, l.value, l.status_code, l.quality, s.gateway_id,
+			l.received_at,
+			CASE WHEN s.id >= ` + firstSystemID + ` THEN '' ELSE s.type END
 		FROM latest l
 		JOIN sensors s ON s.id = l.sensor_id
 		WHERE ($1::int[] IS NULL OR s.id = ANY ($1))
@@ -193,7 +195,7 @@ func (s *Store) Latest(ctx context.Context, q LatestQuery) ([]Reading, error) {
 		return nil, explain("latest", err)
 	}
 	rs, err := scanReadings(rows,
-		func(r *Reading) []any { return []any{&r.GatewayID, &r.Received} })
+		func(r *Reading) []any { return []any{&r.GatewayID, &r.Received, &r.SensorType} })
 	return rs, explain("latest", err)
 }
 

@@ -4420,13 +4420,19 @@ type WsResyncType string
 
 // WsSensorData One stored reading.
 //
-// Example: {"data":{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5},"sensor_id":12,"type":"sensor_data"}
+// Example: {"data":{"quality":"good","timestamp":"2026-01-02T03:04:05.678000Z","value":21.5},"gateway_id":3,"sensor_id":12,"sensor_type":"temperature","type":"sensor_data"}
 type WsSensorData struct {
 	// Data A reading, without its sensor.
 	Data WsReading `json:"data"`
 
+	// GatewayID Identifier that the server assigned.
+	GatewayID ID `json:"gateway_id"`
+
 	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
+
+	// SensorType Type of the sensor; absent for sensors of the server itself.
+	SensorType *SensorType `json:"sensor_type,omitempty"`
 
 	// Type Always `sensor_data`.
 	Type WsSensorDataType `json:"type"`
@@ -4452,8 +4458,14 @@ type WsSensorReading struct {
 	// Data A reading, without its sensor.
 	Data WsReading `json:"data"`
 
+	// GatewayID Identifier that the server assigned.
+	GatewayID ID `json:"gateway_id"`
+
 	// SensorID Identifier that the server assigned.
 	SensorID ID `json:"sensor_id"`
+
+	// SensorType Type of the sensor; absent for sensors of the server itself.
+	SensorType *SensorType `json:"sensor_type,omitempty"`
 }
 
 // WsServerMessage A message from the server. More types and members may be added.

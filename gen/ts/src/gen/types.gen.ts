@@ -3286,6 +3286,11 @@ export type WsReading = {
 export type WsSensorReading = {
     sensor_id: Id;
     data: WsReading;
+    gateway_id: Id;
+    /**
+     * Type of the sensor; absent for sensors of the server itself.
+     */
+    sensor_type?: SensorType;
 };
 
 /**
@@ -3298,6 +3303,11 @@ export type WsSensorData = {
     type: 'sensor_data';
     sensor_id: Id;
     data: WsReading;
+    gateway_id: Id;
+    /**
+     * Type of the sensor; absent for sensors of the server itself.
+     */
+    sensor_type?: SensorType;
 };
 
 /**
