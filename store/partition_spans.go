@@ -131,18 +131,13 @@ func walk(
 
 // list returns the partitions for queries: those of at most maxPartitionsAge ago.
 func (p *partitions) list(ctx context.Context, q sqlx.QueryerContext) ([]partition, error) {
-	if k := p.known.Load(); k != nil && time.Since(k.at) < maxPartitionsAge {
-		return k.list, nil
+	if l := p.listed.Load(); l != nil && time.Since(l.at) < maxPartitionsAge {
+		return l.all, nil
 	}
-	list, err := listPartitions(ctx, q)
+	all, err := listPartitions(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	p.set(list)
-	return list, nil
-}
-
-// set stores list as the known partitions.
-func (p *partitions) set(list []partition) {
-	p.known.Store(&knownPartitions{list: slices.Clip(list), at: time.Now()})
+	p.listed.Store(&partitionList{slices.Clip(all), time.Now()})
+	return all, nil
 }

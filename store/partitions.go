@@ -8,34 +8,38 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 const (
 	day = 24 * time.Hour
 	// maxAttached is the maximum number of partitions that one transaction creates.
 	maxAttached = 64
+	// maxPlanning is how long a statement is expected to be planned at most.
+	maxPlanning = 500 * time.Millisecond
 )
 
 // partitions creates the partitions of sensor_data, and caches which exist. Partitions that were
 // created with another size stay as they are: a new one takes what they leave of its slot.
 type partitions struct {
 	size      string
-	maxBytes  int64         // of a merged partition
-	retention time.Duration // the default of sensors; 0: for ever
-	mu        sync.Mutex    // held while partitions are created
-	known     atomic.Pointer[knownPartitions]
+	maxBytes  int64                         // of a merged partition
+	retention time.Duration                 // the default of sensors; 0: for ever
+	mu        sync.Mutex                    // held while partitions are created
+	known     atomic.Pointer[[]partition]   // for writers: those that every statement sees
+	listed    atomic.Pointer[partitionList] // for queries
 }
 
-// knownPartitions are the partitions at a time.
-type knownPartitions struct {
-	list []partition // in order of time
-	at   time.Time
+// partitionList is the partitions at a time.
+type partitionList struct {
+	all []partition // in order of time
+	at  time.Time
 }
 
 // last returns the known partitions, however old, for writers.
 func (p *partitions) last() []partition {
-	if k := p.known.Load(); k != nil {
-		return k.list
+	if known := p.known.Load(); known != nil {
+		return *known
 	}
 	return nil
 }
@@ -125,7 +129,10 @@ func (p *partitions) missing(rs []Reading) []time.Time {
 }
 
 // forget makes the next use list the partitions again.
-func (p *partitions) forget() { p.known.Store(nil) }
+func (p *partitions) forget() {
+	p.known.Store(nil)
+	p.listed.Store(nil)
+}
 
 // attach creates the missing partitions of instants, and stores and returns all partitions.
 func (p *partitions) attach(
@@ -157,9 +164,46 @@ func (p *partitions) attach(
 		return nil
 	})
 	if err == nil {
-		p.set(known)
+		err = renewPlans(ctx, db)
 	}
-	return known, err
+	if err != nil {
+		return nil, err
+	}
+	known = slices.Clip(known)
+	p.known.Store(&known)
+	p.listed.Store(&partitionList{known, time.Now()})
+	return known, nil
+}
+
+// renewPlans returns when every statement that begins now sees all partitions. A session of
+// PostgreSQL that was reading the catalog while a partition was attached may keep a list of
+// partitions without it, and would not see its readings. So this waits until the transactions that
+// use sensor_data are over, or their statements are planned, and then has all sessions read the
+// list again. It is called too when another instance has created the partitions: that one may not
+// have come as far.
+func renewPlans(ctx context.Context, db *sqlx.DB) error {
+	const users = `
+		SELECT coalesce(array_agg(virtualtransaction), '{}')
+		FROM pg_locks
+		WHERE relation = 'sensor_data'::regclass
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND pid <> pg_backend_pid()`
+	var before pq.StringArray
+	if err := db.GetContext(ctx, &before, users); err != nil {
+		return err
+	}
+	for end := time.Now().Add(maxPlanning); len(before) > 0 && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+		var now pq.StringArray
+		if err := db.GetContext(ctx, &now, users); err != nil {
+			return err
+		}
+		before = slices.DeleteFunc(before, func(t string) bool { return !slices.Contains(now, t) })
+	}
+	// changes nothing, and announces a change of the table
+	_, err := db.ExecContext(ctx,
+		`ALTER TABLE ONLY sensor_data ALTER COLUMN value SET STATISTICS -1`)
+	return err
 }
 
 var attachTemplate = parseSQL(`

@@ -1,14 +1,19 @@
 package store_test
 
 import (
+	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/oei-ms/oei-ms/internal/pgtest"
 	"github.com/oei-ms/oei-ms/store"
@@ -93,6 +98,44 @@ func TestPartitions(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// TestPartitions_AreSeenWhenTheyAreNew writes into partition after partition: what was acknowledged
+// is seen by every statement that begins afterwards, in sessions that have listed the partitions
+// while they were attached.
+func TestPartitions_AreSeenWhenTheyAreNew(t *testing.T) {
+	s, db := openRaw(t)
+	var stored atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers errgroup.Group
+	for range 3 {
+		readers.Go(func() error {
+			session, err := db.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer session.Close()
+			for ctx.Err() == nil {
+				want := stored.Load()
+				var got int64
+				const q = `SELECT count(*) FROM sensor_data WHERE sensor_id = $1`
+				err := session.QueryRowContext(ctx, q, 1).Scan(&got)
+				if err == nil && got < want {
+					err = fmt.Errorf("%d of %d readings are seen", got, want)
+				}
+				if err != nil && ctx.Err() == nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for day := range 300 {
+		write(t, s, reading(1, -day*24*60, 1))
+		stored.Add(1)
+	}
+	cancel()
+	ok(t, readers.Wait())
 }
 
 func TestPartitions_HaveTheirSize(t *testing.T) {
