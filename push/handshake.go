@@ -13,7 +13,7 @@ import (
 
 // Why a request does not become a WebSocket.
 var (
-	errHandshakes  = errors.New("too many handshakes just now; try again in a second")
+	errHandshakes  = errors.New("too many handshakes just now; try again in some seconds")
 	errNoHandshake = errors.New("this address is for WebSocket clients, as ws:// or wss://: " +
 		"the request asks for no upgrade to a WebSocket of version 13")
 	errBadHandshake = errors.New("the WebSocket handshake is invalid: " +
@@ -40,7 +40,6 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, 
 		w.Header().Set("Upgrade", "websocket")
 		return nil, &HandshakeError{Status: http.StatusUpgradeRequired, Reason: errNoHandshake}
 	case !h.handshakes.Allow():
-		w.Header().Set("Retry-After", "1")
 		return nil, &HandshakeError{Status: http.StatusTooManyRequests, Reason: errHandshakes}
 	}
 	var refused *HandshakeError

@@ -29,6 +29,7 @@ func (s *system) exchange(sent string) (*http.Response, string) {
 	}
 	defer res.Body.Close()
 	body, _ := io.ReadAll(res.Body)
+	expectRetryAfter(s.t, fmt.Sprintf("%.60q", sent), res)
 	return res, string(body)
 }
 

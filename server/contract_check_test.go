@@ -78,6 +78,7 @@ func (c *checker) check(r *http.Request, res *http.Response, body []byte) {
 	if res.Header.Get("X-Request-ID") == "" {
 		c.t.Errorf("%s %s: the answer has no X-Request-ID", r.Method, r.URL.Path)
 	}
+	expectRetryAfter(c.t, r.Method+" "+r.URL.Path, res)
 	kind := res.Header.Get("Content-Type")
 	isJSON := strings.HasSuffix(kind, "json") && kind != "application/x-ndjson"
 	if res.StatusCode >= 400 && !isJSON {

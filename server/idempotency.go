@@ -23,7 +23,7 @@ var (
 	errKeyInUse = &problem{
 		status: http.StatusConflict,
 		detail: "A request with this Idempotency-Key is running; try again.",
-		header: map[string]string{"Retry-After": "1"},
+		retry:  retryAfter{min: 1, max: 1},
 	}
 	errKeyReused = &problem{
 		status: http.StatusUnprocessableEntity,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +23,7 @@ type problem struct {
 	detail string // for people; must not show internals
 	errors []api.FieldError
 	header map[string]string
+	retry  retryAfter // zero: that of the status
 }
 
 func (p *problem) Error() string { return p.detail }
@@ -162,11 +162,11 @@ func authProblem(err error) *problem {
 }
 
 func tooManyAttempts(wait time.Duration) *problem {
-	seconds := strconv.Itoa(int(wait.Seconds()) + 1)
+	retry := retryIn(wait)
 	return &problem{
 		status: http.StatusTooManyRequests,
-		detail: "Too many failed logins; wait " + seconds + " seconds.",
-		header: map[string]string{"Retry-After": seconds},
+		detail: fmt.Sprintf("Too many failed logins; wait %d seconds.", retry.min),
+		retry:  retry,
 	}
 }
 
@@ -195,11 +195,7 @@ func asProblem(err error) *problem {
 	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
-			p := &problem{status: s.status, detail: s.detail}
-			if s.status == http.StatusServiceUnavailable {
-				p.header = map[string]string{"Retry-After": "2"}
-			}
-			return p
+			return &problem{status: s.status, detail: s.detail}
 		}
 	}
 	// a value that the contract allows and Go does not
@@ -259,6 +255,9 @@ const statusClientGone = 499
 func (p *problem) write(w http.ResponseWriter, instance string) {
 	kind := kinds[p.status]
 	h := w.Header()
+	if retry := p.retryAfter(); retry != "" {
+		h.Set("Retry-After", retry)
+	}
 	for k, v := range p.header {
 		h.Set(k, v)
 	}

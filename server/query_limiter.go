@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -126,10 +125,11 @@ func (l *queryLimiter) wait(ctx context.Context, cost int64) (release func(), er
 }
 
 func (l *queryLimiter) busy() *problem {
+	seconds := int(l.maxWait.Seconds()) + 1
 	return &problem{
 		status: http.StatusServiceUnavailable,
 		detail: "Too many expensive queries are running; try again, or use a shorter range, " +
 			"fewer sensors, or a longer interval.",
-		header: map[string]string{"Retry-After": strconv.Itoa(int(l.maxWait.Seconds()) + 1)},
+		retry: retryAfter{min: seconds, max: 2 * seconds},
 	}
 }

@@ -44,7 +44,7 @@ var (
 	errCrowded = &problem{
 		status: http.StatusServiceUnavailable,
 		detail: "Too many requests are being read before login; try again.",
-		header: map[string]string{"Retry-After": "1"},
+		retry:  retryAfter{min: 1, max: 3},
 	}
 )
 

@@ -127,7 +127,10 @@ func (s *Server) GetHealth(
 		h.Status = api.HealthStatusDown
 	}
 	if h.Status == api.HealthStatusDown {
-		return api.GetHealth503JSONResponse(h), nil
+		return api.GetHealth503JSONResponse{
+			Body:    h,
+			Headers: api.GetHealth503ResponseHeaders{RetryAfter: retrySoon.seconds()},
+		}, nil
 	}
 	return api.GetHealth200JSONResponse(h), nil
 }
@@ -144,20 +147,21 @@ func (s *Server) GetReadiness(
 	ctx context.Context, _ api.GetReadinessRequestObject,
 ) (api.GetReadinessResponseObject, error) {
 	if s.draining.Load() {
-		return api.GetReadiness503JSONResponse{
-			Status: api.ReadinessStatusNotReady,
-			Detail: "The server is stopping.",
-		}, nil
+		return notReady("The server is stopping."), nil
 	}
 	for _, d := range s.health.dependencies(ctx) {
 		if d.Required && d.State == api.DependencyStateDown {
-			return api.GetReadiness503JSONResponse{
-				Status: api.ReadinessStatusNotReady,
-				Detail: "Waiting for " + string(d.Name) + ": " + d.Detail + ".",
-			}, nil
+			return notReady("Waiting for " + string(d.Name) + ": " + d.Detail + "."), nil
 		}
 	}
 	return api.GetReadiness200JSONResponse{Status: api.ReadinessStatusReady}, nil
+}
+
+func notReady(detail string) api.GetReadiness503JSONResponse {
+	return api.GetReadiness503JSONResponse{
+		Body:    api.Readiness{Status: api.ReadinessStatusNotReady, Detail: detail},
+		Headers: api.GetReadiness503ResponseHeaders{RetryAfter: retrySoon.seconds()},
+	}
 }
 
 // GetVersion answers GET /version.

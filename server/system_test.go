@@ -64,6 +64,7 @@ type config struct {
 	server.Config
 	Query server.QueryConfig
 	Auth  auth.Config
+	Push  push.Config
 }
 
 type option func(*config, *server.Deps)
@@ -84,7 +85,12 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
-	s.cfg = config{server.DefaultConfig(), server.DefaultQueryConfig(), auth.DefaultConfig()}
+	s.cfg = config{
+		Config: server.DefaultConfig(),
+		Query:  server.DefaultQueryConfig(),
+		Auth:   auth.DefaultConfig(),
+		Push:   push.DefaultConfig(),
+	}
 	s.cfg.Auth.SecretKey = strings.Repeat("secret of tests ", 4)
 	deps := server.Deps{
 		Store: s.store, Log: log, Registry: prometheus.NewRegistry(), Write: s.write,
@@ -112,7 +118,7 @@ func startOn(t *testing.T, dsn string, options ...option) *system {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.auth.Close)
-	s.hub = push.New(push.DefaultConfig(), push.Deps{Auth: server.PushAuth(s.auth, s.store)},
+	s.hub = push.New(s.cfg.Push, push.Deps{Auth: server.PushAuth(s.auth, s.store)},
 		log, deps.Registry)
 	deps.Auth, deps.Hub = s.auth, s.hub
 	srv, err := server.New(s.cfg.Config, s.cfg.Query, deps)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -47,7 +48,11 @@ func (s *Server) serveLive(c echo.Context, topics []string) error {
 	}
 	err := s.hub.Serve(c.Response(), c.Request(), id, topics)
 	if refused, ok := errors.AsType[*push.HandshakeError](err); ok {
-		return &problem{status: refused.Status, detail: sentence(refused.Reason)}
+		p := &problem{status: refused.Status, detail: sentence(refused.Reason)}
+		if refused.Status == http.StatusTooManyRequests { // all clients of a restarted server
+			p.retry = retryAfter{min: 1, max: 5}
+		}
+		return p
 	}
 	return err
 }

@@ -8502,7 +8502,14 @@ type BadRequestApplicationProblemPlusJSONResponse Problem
 
 type ConflictApplicationProblemPlusJSONResponse Problem
 
-type DefaultErrorApplicationProblemPlusJSONResponse Problem
+type DefaultErrorResponseHeaders struct {
+	RetryAfter *int
+}
+type DefaultErrorApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers DefaultErrorResponseHeaders
+}
 
 type DeletedJSONResponse DeletionResult
 
@@ -8539,7 +8546,7 @@ type NotFoundApplicationProblemPlusJSONResponse Problem
 type PreconditionFailedApplicationProblemPlusJSONResponse Problem
 
 type RequestInProgressResponseHeaders struct {
-	RetryAfter *int
+	RetryAfter int
 }
 type RequestInProgressApplicationProblemPlusJSONResponse struct {
 	Body Problem
@@ -8562,7 +8569,7 @@ type SwitchingProtocolsResponse struct {
 type TooLargeApplicationProblemPlusJSONResponse Problem
 
 type TooManyRequestsResponseHeaders struct {
-	RetryAfter *int
+	RetryAfter int
 }
 type TooManyRequestsApplicationProblemPlusJSONResponse struct {
 	Body Problem
@@ -8580,7 +8587,7 @@ type UnauthorizedApplicationProblemPlusJSONResponse struct {
 }
 
 type UnavailableResponseHeaders struct {
-	RetryAfter *int
+	RetryAfter int
 }
 type UnavailableApplicationProblemPlusJSONResponse struct {
 	Body Problem
@@ -8681,6 +8688,7 @@ func (response ListAlarms401ApplicationProblemPlusJSONResponse) VisitListAlarmsR
 
 type ListAlarmsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -8691,6 +8699,9 @@ func (response ListAlarmsdefaultApplicationProblemPlusJSONResponse) VisitListAla
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -8813,6 +8824,7 @@ func (response CreateAlarm415ApplicationProblemPlusJSONResponse) VisitCreateAlar
 
 type CreateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -8823,6 +8835,9 @@ func (response CreateAlarmdefaultApplicationProblemPlusJSONResponse) VisitCreate
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -8919,6 +8934,7 @@ func (response AcknowledgeAlarms415ApplicationProblemPlusJSONResponse) VisitAckn
 
 type AcknowledgeAlarmsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -8929,6 +8945,9 @@ func (response AcknowledgeAlarmsdefaultApplicationProblemPlusJSONResponse) Visit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9003,6 +9022,7 @@ func (response ListAlarmEvents401ApplicationProblemPlusJSONResponse) VisitListAl
 
 type ListAlarmEventsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9013,6 +9033,9 @@ func (response ListAlarmEventsdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9077,6 +9100,7 @@ func (response GetAlarmKPI401ApplicationProblemPlusJSONResponse) VisitGetAlarmKP
 
 type GetAlarmKPIdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9087,6 +9111,9 @@ func (response GetAlarmKPIdefaultApplicationProblemPlusJSONResponse) VisitGetAla
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9192,9 +9219,7 @@ func (response SimulateAlarm503ApplicationProblemPlusJSONResponse) VisitSimulate
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9202,6 +9227,7 @@ func (response SimulateAlarm503ApplicationProblemPlusJSONResponse) VisitSimulate
 
 type SimulateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9212,6 +9238,9 @@ func (response SimulateAlarmdefaultApplicationProblemPlusJSONResponse) VisitSimu
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9341,6 +9370,7 @@ func (response DeleteAlarm412ApplicationProblemPlusJSONResponse) VisitDeleteAlar
 
 type DeleteAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9351,6 +9381,9 @@ func (response DeleteAlarmdefaultApplicationProblemPlusJSONResponse) VisitDelete
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9432,6 +9465,7 @@ func (response GetAlarm404ApplicationProblemPlusJSONResponse) VisitGetAlarmRespo
 
 type GetAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9442,6 +9476,9 @@ func (response GetAlarmdefaultApplicationProblemPlusJSONResponse) VisitGetAlarmR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9589,6 +9626,7 @@ func (response UpdateAlarm415ApplicationProblemPlusJSONResponse) VisitUpdateAlar
 
 type UpdateAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9599,6 +9637,9 @@ func (response UpdateAlarmdefaultApplicationProblemPlusJSONResponse) VisitUpdate
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9729,6 +9770,7 @@ func (response AcknowledgeAlarm415ApplicationProblemPlusJSONResponse) VisitAckno
 
 type AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9739,6 +9781,9 @@ func (response AcknowledgeAlarmdefaultApplicationProblemPlusJSONResponse) VisitA
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9869,6 +9914,7 @@ func (response CommentOnAlarm415ApplicationProblemPlusJSONResponse) VisitComment
 
 type CommentOnAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9879,6 +9925,9 @@ func (response CommentOnAlarmdefaultApplicationProblemPlusJSONResponse) VisitCom
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9970,6 +10019,7 @@ func (response ListEventsForAlarm404ApplicationProblemPlusJSONResponse) VisitLis
 
 type ListEventsForAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -9980,6 +10030,9 @@ func (response ListEventsForAlarmdefaultApplicationProblemPlusJSONResponse) Visi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10060,6 +10113,7 @@ func (response ExplainAlarm404ApplicationProblemPlusJSONResponse) VisitExplainAl
 
 type ExplainAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10070,6 +10124,9 @@ func (response ExplainAlarmdefaultApplicationProblemPlusJSONResponse) VisitExpla
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10200,6 +10257,7 @@ func (response TakeAlarmOutOfService415ApplicationProblemPlusJSONResponse) Visit
 
 type TakeAlarmOutOfServicedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10210,6 +10268,9 @@ func (response TakeAlarmOutOfServicedefaultApplicationProblemPlusJSONResponse) V
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10340,6 +10401,7 @@ func (response ResetAlarm415ApplicationProblemPlusJSONResponse) VisitResetAlarmR
 
 type ResetAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10350,6 +10412,9 @@ func (response ResetAlarmdefaultApplicationProblemPlusJSONResponse) VisitResetAl
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10480,6 +10545,7 @@ func (response ReturnAlarmToService415ApplicationProblemPlusJSONResponse) VisitR
 
 type ReturnAlarmToServicedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10490,6 +10556,9 @@ func (response ReturnAlarmToServicedefaultApplicationProblemPlusJSONResponse) Vi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10620,6 +10689,7 @@ func (response ShelveAlarm415ApplicationProblemPlusJSONResponse) VisitShelveAlar
 
 type ShelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10630,6 +10700,9 @@ func (response ShelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitShelve
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10760,6 +10833,7 @@ func (response UnshelveAlarm415ApplicationProblemPlusJSONResponse) VisitUnshelve
 
 type UnshelveAlarmdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10770,6 +10844,9 @@ func (response UnshelveAlarmdefaultApplicationProblemPlusJSONResponse) VisitUnsh
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10877,9 +10954,7 @@ func (response Login429ApplicationProblemPlusJSONResponse) VisitLoginResponse(w 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10887,6 +10962,7 @@ func (response Login429ApplicationProblemPlusJSONResponse) VisitLoginResponse(w 
 
 type LogindefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10897,6 +10973,9 @@ func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10938,6 +11017,7 @@ func (response Logout401ApplicationProblemPlusJSONResponse) VisitLogoutResponse(
 
 type LogoutdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -10948,6 +11028,9 @@ func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutRespo
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10995,6 +11078,7 @@ func (response GetCurrentUser401ApplicationProblemPlusJSONResponse) VisitGetCurr
 
 type GetCurrentUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11005,6 +11089,9 @@ func (response GetCurrentUserdefaultApplicationProblemPlusJSONResponse) VisitGet
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11088,9 +11175,7 @@ func (response ChangePassword429ApplicationProblemPlusJSONResponse) VisitChangeP
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11098,6 +11183,7 @@ func (response ChangePassword429ApplicationProblemPlusJSONResponse) VisitChangeP
 
 type ChangePassworddefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11108,6 +11194,9 @@ func (response ChangePassworddefaultApplicationProblemPlusJSONResponse) VisitCha
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11205,6 +11294,7 @@ func (response RefreshSession415ApplicationProblemPlusJSONResponse) VisitRefresh
 
 type RefreshSessiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11215,6 +11305,9 @@ func (response RefreshSessiondefaultApplicationProblemPlusJSONResponse) VisitRef
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11304,9 +11397,7 @@ func (response DeleteReadings503ApplicationProblemPlusJSONResponse) VisitDeleteR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11314,6 +11405,7 @@ func (response DeleteReadings503ApplicationProblemPlusJSONResponse) VisitDeleteR
 
 type DeleteReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11324,6 +11416,9 @@ func (response DeleteReadingsdefaultApplicationProblemPlusJSONResponse) VisitDel
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11413,9 +11508,7 @@ func (response ListReadings503ApplicationProblemPlusJSONResponse) VisitListReadi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11423,6 +11516,7 @@ func (response ListReadings503ApplicationProblemPlusJSONResponse) VisitListReadi
 
 type ListReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11433,6 +11527,9 @@ func (response ListReadingsdefaultApplicationProblemPlusJSONResponse) VisitListR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11533,9 +11630,7 @@ func (response WriteReadings409ApplicationProblemPlusJSONResponse) VisitWriteRea
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11600,9 +11695,7 @@ func (response WriteReadings503ApplicationProblemPlusJSONResponse) VisitWriteRea
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11610,6 +11703,7 @@ func (response WriteReadings503ApplicationProblemPlusJSONResponse) VisitWriteRea
 
 type WriteReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11620,6 +11714,9 @@ func (response WriteReadingsdefaultApplicationProblemPlusJSONResponse) VisitWrit
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11711,9 +11808,7 @@ func (response GetDownsampledReadings503ApplicationProblemPlusJSONResponse) Visi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11721,6 +11816,7 @@ func (response GetDownsampledReadings503ApplicationProblemPlusJSONResponse) Visi
 
 type GetDownsampledReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11731,6 +11827,9 @@ func (response GetDownsampledReadingsdefaultApplicationProblemPlusJSONResponse) 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11889,9 +11988,7 @@ func (response ExportReadings503ApplicationProblemPlusJSONResponse) VisitExportR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -11899,6 +11996,7 @@ func (response ExportReadings503ApplicationProblemPlusJSONResponse) VisitExportR
 
 type ExportReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -11909,6 +12007,9 @@ func (response ExportReadingsdefaultApplicationProblemPlusJSONResponse) VisitExp
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12000,9 +12101,7 @@ func (response GetHistory503ApplicationProblemPlusJSONResponse) VisitGetHistoryR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12010,6 +12109,7 @@ func (response GetHistory503ApplicationProblemPlusJSONResponse) VisitGetHistoryR
 
 type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12020,6 +12120,9 @@ func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHist
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12094,6 +12197,7 @@ func (response ListLatestReadings401ApplicationProblemPlusJSONResponse) VisitLis
 
 type ListLatestReadingsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12104,6 +12208,9 @@ func (response ListLatestReadingsdefaultApplicationProblemPlusJSONResponse) Visi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12198,6 +12305,7 @@ func (response ListRejections403ApplicationProblemPlusJSONResponse) VisitListRej
 
 type ListRejectionsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12208,6 +12316,9 @@ func (response ListRejectionsdefaultApplicationProblemPlusJSONResponse) VisitLis
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12307,9 +12418,7 @@ func (response PreviewRetention503ApplicationProblemPlusJSONResponse) VisitPrevi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12317,6 +12426,7 @@ func (response PreviewRetention503ApplicationProblemPlusJSONResponse) VisitPrevi
 
 type PreviewRetentiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12327,6 +12437,9 @@ func (response PreviewRetentiondefaultApplicationProblemPlusJSONResponse) VisitP
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12400,9 +12513,7 @@ func (response GetStatistics503ApplicationProblemPlusJSONResponse) VisitGetStati
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
-	if response.Headers.RetryAfter != nil {
-		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
-	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12410,6 +12521,7 @@ func (response GetStatistics503ApplicationProblemPlusJSONResponse) VisitGetStati
 
 type GetStatisticsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12420,6 +12532,9 @@ func (response GetStatisticsdefaultApplicationProblemPlusJSONResponse) VisitGetS
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12498,6 +12613,7 @@ func (response ListGateways401ApplicationProblemPlusJSONResponse) VisitListGatew
 
 type ListGatewaysdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12508,6 +12624,9 @@ func (response ListGatewaysdefaultApplicationProblemPlusJSONResponse) VisitListG
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12630,6 +12749,7 @@ func (response CreateGateway415ApplicationProblemPlusJSONResponse) VisitCreateGa
 
 type CreateGatewaydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12640,6 +12760,9 @@ func (response CreateGatewaydefaultApplicationProblemPlusJSONResponse) VisitCrea
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12769,6 +12892,7 @@ func (response DeleteGateway412ApplicationProblemPlusJSONResponse) VisitDeleteGa
 
 type DeleteGatewaydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12779,6 +12903,9 @@ func (response DeleteGatewaydefaultApplicationProblemPlusJSONResponse) VisitDele
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -12860,6 +12987,7 @@ func (response GetGateway404ApplicationProblemPlusJSONResponse) VisitGetGatewayR
 
 type GetGatewaydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -12870,6 +12998,9 @@ func (response GetGatewaydefaultApplicationProblemPlusJSONResponse) VisitGetGate
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13017,6 +13148,7 @@ func (response UpdateGateway415ApplicationProblemPlusJSONResponse) VisitUpdateGa
 
 type UpdateGatewaydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13027,6 +13159,9 @@ func (response UpdateGatewaydefaultApplicationProblemPlusJSONResponse) VisitUpda
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13123,6 +13258,7 @@ func (response ListCredentials404ApplicationProblemPlusJSONResponse) VisitListCr
 
 type ListCredentialsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13133,6 +13269,9 @@ func (response ListCredentialsdefaultApplicationProblemPlusJSONResponse) VisitLi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13245,6 +13384,7 @@ func (response CreateCredential409ApplicationProblemPlusJSONResponse) VisitCreat
 
 type CreateCredentialdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13255,6 +13395,9 @@ func (response CreateCredentialdefaultApplicationProblemPlusJSONResponse) VisitC
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13346,6 +13489,7 @@ func (response RevokeCredential404ApplicationProblemPlusJSONResponse) VisitRevok
 
 type RevokeCredentialdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13356,6 +13500,9 @@ func (response RevokeCredentialdefaultApplicationProblemPlusJSONResponse) VisitR
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13430,6 +13577,7 @@ func (response ListNotificationChannels401ApplicationProblemPlusJSONResponse) Vi
 
 type ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13440,6 +13588,9 @@ func (response ListNotificationChannelsdefaultApplicationProblemPlusJSONResponse
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13562,6 +13713,7 @@ func (response CreateNotificationChannel415ApplicationProblemPlusJSONResponse) V
 
 type CreateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13572,6 +13724,9 @@ func (response CreateNotificationChanneldefaultApplicationProblemPlusJSONRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13695,6 +13850,7 @@ func (response DeleteNotificationChannel412ApplicationProblemPlusJSONResponse) V
 
 type DeleteNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13705,6 +13861,9 @@ func (response DeleteNotificationChanneldefaultApplicationProblemPlusJSONRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13793,6 +13952,7 @@ func (response GetNotificationChannel404ApplicationProblemPlusJSONResponse) Visi
 
 type GetNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13803,6 +13963,9 @@ func (response GetNotificationChanneldefaultApplicationProblemPlusJSONResponse) 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -13957,6 +14120,7 @@ func (response UpdateNotificationChannel415ApplicationProblemPlusJSONResponse) V
 
 type UpdateNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -13967,6 +14131,9 @@ func (response UpdateNotificationChanneldefaultApplicationProblemPlusJSONRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14063,6 +14230,7 @@ func (response TestNotificationChannel404ApplicationProblemPlusJSONResponse) Vis
 
 type TestNotificationChanneldefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14073,6 +14241,9 @@ func (response TestNotificationChanneldefaultApplicationProblemPlusJSONResponse)
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14151,6 +14322,7 @@ func (response ListNotificationDeliveries401ApplicationProblemPlusJSONResponse) 
 
 type ListNotificationDeliveriesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14161,6 +14333,9 @@ func (response ListNotificationDeliveriesdefaultApplicationProblemPlusJSONRespon
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14241,6 +14416,7 @@ func (response GetNotificationDelivery404ApplicationProblemPlusJSONResponse) Vis
 
 type GetNotificationDeliverydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14251,6 +14427,9 @@ func (response GetNotificationDeliverydefaultApplicationProblemPlusJSONResponse)
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14325,6 +14504,7 @@ func (response ListNotificationRoutes401ApplicationProblemPlusJSONResponse) Visi
 
 type ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14335,6 +14515,9 @@ func (response ListNotificationRoutesdefaultApplicationProblemPlusJSONResponse) 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14457,6 +14640,7 @@ func (response CreateNotificationRoute415ApplicationProblemPlusJSONResponse) Vis
 
 type CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14467,6 +14651,9 @@ func (response CreateNotificationRoutedefaultApplicationProblemPlusJSONResponse)
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14574,6 +14761,7 @@ func (response DeleteNotificationRoute412ApplicationProblemPlusJSONResponse) Vis
 
 type DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14584,6 +14772,9 @@ func (response DeleteNotificationRoutedefaultApplicationProblemPlusJSONResponse)
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14672,6 +14863,7 @@ func (response GetNotificationRoute404ApplicationProblemPlusJSONResponse) VisitG
 
 type GetNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14682,6 +14874,9 @@ func (response GetNotificationRoutedefaultApplicationProblemPlusJSONResponse) Vi
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14836,6 +15031,7 @@ func (response UpdateNotificationRoute415ApplicationProblemPlusJSONResponse) Vis
 
 type UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14846,6 +15042,9 @@ func (response UpdateNotificationRoutedefaultApplicationProblemPlusJSONResponse)
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -14920,6 +15119,7 @@ func (response ListNotificationSilences401ApplicationProblemPlusJSONResponse) Vi
 
 type ListNotificationSilencesdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -14930,6 +15130,9 @@ func (response ListNotificationSilencesdefaultApplicationProblemPlusJSONResponse
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15034,6 +15237,7 @@ func (response CreateNotificationSilence415ApplicationProblemPlusJSONResponse) V
 
 type CreateNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15044,6 +15248,9 @@ func (response CreateNotificationSilencedefaultApplicationProblemPlusJSONRespons
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15124,6 +15331,7 @@ func (response GetNotificationSilence404ApplicationProblemPlusJSONResponse) Visi
 
 type GetNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15134,6 +15342,9 @@ func (response GetNotificationSilencedefaultApplicationProblemPlusJSONResponse) 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15246,6 +15457,7 @@ func (response EndNotificationSilence409ApplicationProblemPlusJSONResponse) Visi
 
 type EndNotificationSilencedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15256,6 +15468,9 @@ func (response EndNotificationSilencedefaultApplicationProblemPlusJSONResponse) 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15334,6 +15549,7 @@ func (response ListSensors401ApplicationProblemPlusJSONResponse) VisitListSensor
 
 type ListSensorsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15344,6 +15560,9 @@ func (response ListSensorsdefaultApplicationProblemPlusJSONResponse) VisitListSe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15466,6 +15685,7 @@ func (response CreateSensor415ApplicationProblemPlusJSONResponse) VisitCreateSen
 
 type CreateSensordefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15476,6 +15696,9 @@ func (response CreateSensordefaultApplicationProblemPlusJSONResponse) VisitCreat
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15605,6 +15828,7 @@ func (response DeleteSensor412ApplicationProblemPlusJSONResponse) VisitDeleteSen
 
 type DeleteSensordefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15615,6 +15839,9 @@ func (response DeleteSensordefaultApplicationProblemPlusJSONResponse) VisitDelet
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15696,6 +15923,7 @@ func (response GetSensor404ApplicationProblemPlusJSONResponse) VisitGetSensorRes
 
 type GetSensordefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15706,6 +15934,9 @@ func (response GetSensordefaultApplicationProblemPlusJSONResponse) VisitGetSenso
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15853,6 +16084,7 @@ func (response UpdateSensor415ApplicationProblemPlusJSONResponse) VisitUpdateSen
 
 type UpdateSensordefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15863,6 +16095,9 @@ func (response UpdateSensordefaultApplicationProblemPlusJSONResponse) VisitUpdat
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -15957,6 +16192,7 @@ func (response ListUsers403ApplicationProblemPlusJSONResponse) VisitListUsersRes
 
 type ListUsersdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -15967,6 +16203,9 @@ func (response ListUsersdefaultApplicationProblemPlusJSONResponse) VisitListUser
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16089,6 +16328,7 @@ func (response CreateUser415ApplicationProblemPlusJSONResponse) VisitCreateUserR
 
 type CreateUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16099,6 +16339,9 @@ func (response CreateUserdefaultApplicationProblemPlusJSONResponse) VisitCreateU
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16228,6 +16471,7 @@ func (response DeleteUser412ApplicationProblemPlusJSONResponse) VisitDeleteUserR
 
 type DeleteUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16238,6 +16482,9 @@ func (response DeleteUserdefaultApplicationProblemPlusJSONResponse) VisitDeleteU
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16335,6 +16582,7 @@ func (response GetUser404ApplicationProblemPlusJSONResponse) VisitGetUserRespons
 
 type GetUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16345,6 +16593,9 @@ func (response GetUserdefaultApplicationProblemPlusJSONResponse) VisitGetUserRes
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16492,6 +16743,7 @@ func (response UpdateUser415ApplicationProblemPlusJSONResponse) VisitUpdateUserR
 
 type UpdateUserdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16502,6 +16754,9 @@ func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateU
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16549,6 +16804,7 @@ func (response CreateWebSocketTicket401ApplicationProblemPlusJSONResponse) Visit
 
 type CreateWebSocketTicketdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16559,6 +16815,9 @@ func (response CreateWebSocketTicketdefaultApplicationProblemPlusJSONResponse) V
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16585,15 +16844,23 @@ func (response GetHealth200JSONResponse) VisitGetHealthResponse(w http.ResponseW
 	return err
 }
 
-type GetHealth503JSONResponse Health
+type GetHealth503ResponseHeaders struct {
+	RetryAfter int
+}
+
+type GetHealth503JSONResponse struct {
+	Body    Health
+	Headers GetHealth503ResponseHeaders
+}
 
 func (response GetHealth503JSONResponse) VisitGetHealthResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := encode(&buf, response); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16601,6 +16868,7 @@ func (response GetHealth503JSONResponse) VisitGetHealthResponse(w http.ResponseW
 
 type GetHealthdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16611,6 +16879,9 @@ func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealt
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16639,6 +16910,7 @@ func (response GetLiveness200JSONResponse) VisitGetLivenessResponse(w http.Respo
 
 type GetLivenessdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16649,6 +16921,9 @@ func (response GetLivenessdefaultApplicationProblemPlusJSONResponse) VisitGetLiv
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16675,15 +16950,23 @@ func (response GetReadiness200JSONResponse) VisitGetReadinessResponse(w http.Res
 	return err
 }
 
-type GetReadiness503JSONResponse Readiness
+type GetReadiness503ResponseHeaders struct {
+	RetryAfter int
+}
+
+type GetReadiness503JSONResponse struct {
+	Body    Readiness
+	Headers GetReadiness503ResponseHeaders
+}
 
 func (response GetReadiness503JSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := encode(&buf, response); err != nil {
+	if err := encode(&buf, response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
 	w.WriteHeader(503)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16691,6 +16974,7 @@ func (response GetReadiness503JSONResponse) VisitGetReadinessResponse(w http.Res
 
 type GetReadinessdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16701,6 +16985,9 @@ func (response GetReadinessdefaultApplicationProblemPlusJSONResponse) VisitGetRe
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err
@@ -16729,6 +17016,7 @@ func (response GetVersion200JSONResponse) VisitGetVersionResponse(w http.Respons
 
 type GetVersiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
+	Headers    DefaultErrorResponseHeaders
 	StatusCode int
 }
 
@@ -16739,6 +17027,9 @@ func (response GetVersiondefaultApplicationProblemPlusJSONResponse) VisitGetVers
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(response.StatusCode)
 	_, err := buf.WriteTo(w)
 	return err

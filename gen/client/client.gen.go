@@ -15445,6 +15445,11 @@ type ListAlarmsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListAlarmsResponseDefaultHeaders the declared response headers of an HTTP default response for ListAlarms
+type ListAlarmsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListAlarmsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15460,6 +15465,8 @@ type ListAlarmsResponse struct {
 	Headers200 *ListAlarmsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListAlarmsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListAlarmsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15522,6 +15529,11 @@ type CreateAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for CreateAlarm
+type CreateAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15543,6 +15555,8 @@ type CreateAlarmResponse struct {
 	Headers201 *CreateAlarmResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateAlarmResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -15614,6 +15628,11 @@ type AcknowledgeAlarmsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// AcknowledgeAlarmsResponseDefaultHeaders the declared response headers of an HTTP default response for AcknowledgeAlarms
+type AcknowledgeAlarmsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type AcknowledgeAlarmsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15631,6 +15650,8 @@ type AcknowledgeAlarmsResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *AcknowledgeAlarmsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *AcknowledgeAlarmsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15702,6 +15723,11 @@ type ListAlarmEventsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListAlarmEventsResponseDefaultHeaders the declared response headers of an HTTP default response for ListAlarmEvents
+type ListAlarmEventsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListAlarmEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15717,6 +15743,8 @@ type ListAlarmEventsResponse struct {
 	Headers200 *ListAlarmEventsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListAlarmEventsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListAlarmEventsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15773,6 +15801,11 @@ type GetAlarmKPIResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetAlarmKPIResponseDefaultHeaders the declared response headers of an HTTP default response for GetAlarmKPI
+type GetAlarmKPIResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetAlarmKPIResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15786,6 +15819,8 @@ type GetAlarmKPIResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetAlarmKPIResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetAlarmKPIResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15844,6 +15879,11 @@ type SimulateAlarmResponse401Headers struct {
 
 // SimulateAlarmResponse503Headers the declared response headers of an HTTP 503 response for SimulateAlarm
 type SimulateAlarmResponse503Headers struct {
+	RetryAfter int
+}
+
+// SimulateAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for SimulateAlarm
+type SimulateAlarmResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -15868,6 +15908,8 @@ type SimulateAlarmResponse struct {
 	Headers401 *SimulateAlarmResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SimulateAlarmResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *SimulateAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15939,6 +15981,11 @@ type DeleteAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteAlarm
+type DeleteAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15960,6 +16007,8 @@ type DeleteAlarmResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16041,6 +16090,11 @@ type GetAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for GetAlarm
+type GetAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16058,6 +16112,8 @@ type GetAlarmResponse struct {
 	Headers200 *GetAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16124,6 +16180,11 @@ type UpdateAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateAlarm
+type UpdateAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16149,6 +16210,8 @@ type UpdateAlarmResponse struct {
 	Headers200 *UpdateAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16235,6 +16298,11 @@ type AcknowledgeAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// AcknowledgeAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for AcknowledgeAlarm
+type AcknowledgeAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type AcknowledgeAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16258,6 +16326,8 @@ type AcknowledgeAlarmResponse struct {
 	Headers200 *AcknowledgeAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *AcknowledgeAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *AcknowledgeAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16339,6 +16409,11 @@ type CommentOnAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CommentOnAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for CommentOnAlarm
+type CommentOnAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CommentOnAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16362,6 +16437,8 @@ type CommentOnAlarmResponse struct {
 	Headers200 *CommentOnAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CommentOnAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CommentOnAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16443,6 +16520,11 @@ type ListEventsForAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListEventsForAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for ListEventsForAlarm
+type ListEventsForAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListEventsForAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16460,6 +16542,8 @@ type ListEventsForAlarmResponse struct {
 	Headers200 *ListEventsForAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListEventsForAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListEventsForAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16521,6 +16605,11 @@ type ExplainAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ExplainAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for ExplainAlarm
+type ExplainAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ExplainAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16536,6 +16625,8 @@ type ExplainAlarmResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ExplainAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ExplainAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16602,6 +16693,11 @@ type TakeAlarmOutOfServiceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// TakeAlarmOutOfServiceResponseDefaultHeaders the declared response headers of an HTTP default response for TakeAlarmOutOfService
+type TakeAlarmOutOfServiceResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type TakeAlarmOutOfServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16625,6 +16721,8 @@ type TakeAlarmOutOfServiceResponse struct {
 	Headers200 *TakeAlarmOutOfServiceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *TakeAlarmOutOfServiceResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *TakeAlarmOutOfServiceResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16706,6 +16804,11 @@ type ResetAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ResetAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for ResetAlarm
+type ResetAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ResetAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16729,6 +16832,8 @@ type ResetAlarmResponse struct {
 	Headers200 *ResetAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ResetAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ResetAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16810,6 +16915,11 @@ type ReturnAlarmToServiceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ReturnAlarmToServiceResponseDefaultHeaders the declared response headers of an HTTP default response for ReturnAlarmToService
+type ReturnAlarmToServiceResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ReturnAlarmToServiceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16833,6 +16943,8 @@ type ReturnAlarmToServiceResponse struct {
 	Headers200 *ReturnAlarmToServiceResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ReturnAlarmToServiceResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReturnAlarmToServiceResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -16914,6 +17026,11 @@ type ShelveAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ShelveAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for ShelveAlarm
+type ShelveAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ShelveAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16937,6 +17054,8 @@ type ShelveAlarmResponse struct {
 	Headers200 *ShelveAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ShelveAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ShelveAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17018,6 +17137,11 @@ type UnshelveAlarmResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UnshelveAlarmResponseDefaultHeaders the declared response headers of an HTTP default response for UnshelveAlarm
+type UnshelveAlarmResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UnshelveAlarmResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17041,6 +17165,8 @@ type UnshelveAlarmResponse struct {
 	Headers200 *UnshelveAlarmResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UnshelveAlarmResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UnshelveAlarmResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17124,6 +17250,11 @@ type LoginResponse401Headers struct {
 
 // LoginResponse429Headers the declared response headers of an HTTP 429 response for Login
 type LoginResponse429Headers struct {
+	RetryAfter int
+}
+
+// LoginResponseDefaultHeaders the declared response headers of an HTTP default response for Login
+type LoginResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17150,6 +17281,8 @@ type LoginResponse struct {
 	Headers401 *LoginResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *LoginResponse429Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LoginResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17221,6 +17354,11 @@ type LogoutResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// LogoutResponseDefaultHeaders the declared response headers of an HTTP default response for Logout
+type LogoutResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type LogoutResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17230,6 +17368,8 @@ type LogoutResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *LogoutResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *LogoutResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
@@ -17276,6 +17416,11 @@ type GetCurrentUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetCurrentUserResponseDefaultHeaders the declared response headers of an HTTP default response for GetCurrentUser
+type GetCurrentUserResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetCurrentUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17287,6 +17432,8 @@ type GetCurrentUserResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetCurrentUserResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetCurrentUserResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17340,6 +17487,11 @@ type ChangePasswordResponse401Headers struct {
 
 // ChangePasswordResponse429Headers the declared response headers of an HTTP 429 response for ChangePassword
 type ChangePasswordResponse429Headers struct {
+	RetryAfter int
+}
+
+// ChangePasswordResponseDefaultHeaders the declared response headers of an HTTP default response for ChangePassword
+type ChangePasswordResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17360,6 +17512,8 @@ type ChangePasswordResponse struct {
 	Headers401 *ChangePasswordResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *ChangePasswordResponse429Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ChangePasswordResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -17426,6 +17580,11 @@ type RefreshSessionResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// RefreshSessionResponseDefaultHeaders the declared response headers of an HTTP default response for RefreshSession
+type RefreshSessionResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type RefreshSessionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17445,6 +17604,8 @@ type RefreshSessionResponse struct {
 	Headers200 *RefreshSessionResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *RefreshSessionResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RefreshSessionResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17513,6 +17674,11 @@ type DeleteReadingsResponse401Headers struct {
 
 // DeleteReadingsResponse503Headers the declared response headers of an HTTP 503 response for DeleteReadings
 type DeleteReadingsResponse503Headers struct {
+	RetryAfter int
+}
+
+// DeleteReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteReadings
+type DeleteReadingsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17535,6 +17701,8 @@ type DeleteReadingsResponse struct {
 	Headers401 *DeleteReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *DeleteReadingsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteReadingsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17610,6 +17778,11 @@ type ListReadingsResponse401Headers struct {
 
 // ListReadingsResponse503Headers the declared response headers of an HTTP 503 response for ListReadings
 type ListReadingsResponse503Headers struct {
+	RetryAfter int
+}
+
+// ListReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for ListReadings
+type ListReadingsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17632,6 +17805,8 @@ type ListReadingsResponse struct {
 	Headers401 *ListReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListReadingsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListReadingsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17700,11 +17875,16 @@ type WriteReadingsResponse401Headers struct {
 
 // WriteReadingsResponse409Headers the declared response headers of an HTTP 409 response for WriteReadings
 type WriteReadingsResponse409Headers struct {
-	RetryAfter *int
+	RetryAfter int
 }
 
 // WriteReadingsResponse503Headers the declared response headers of an HTTP 503 response for WriteReadings
 type WriteReadingsResponse503Headers struct {
+	RetryAfter int
+}
+
+// WriteReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for WriteReadings
+type WriteReadingsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17739,6 +17919,8 @@ type WriteReadingsResponse struct {
 	Headers409 *WriteReadingsResponse409Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *WriteReadingsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WriteReadingsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17832,6 +18014,11 @@ type GetDownsampledReadingsResponse401Headers struct {
 
 // GetDownsampledReadingsResponse503Headers the declared response headers of an HTTP 503 response for GetDownsampledReadings
 type GetDownsampledReadingsResponse503Headers struct {
+	RetryAfter int
+}
+
+// GetDownsampledReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for GetDownsampledReadings
+type GetDownsampledReadingsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17854,6 +18041,8 @@ type GetDownsampledReadingsResponse struct {
 	Headers401 *GetDownsampledReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetDownsampledReadingsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetDownsampledReadingsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17922,6 +18111,11 @@ type ExportReadingsResponse401Headers struct {
 
 // ExportReadingsResponse503Headers the declared response headers of an HTTP 503 response for ExportReadings
 type ExportReadingsResponse503Headers struct {
+	RetryAfter int
+}
+
+// ExportReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for ExportReadings
+type ExportReadingsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -17942,6 +18136,8 @@ type ExportReadingsResponse struct {
 	Headers401 *ExportReadingsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ExportReadingsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ExportReadingsResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -18005,6 +18201,11 @@ type GetHistoryResponse401Headers struct {
 
 // GetHistoryResponse503Headers the declared response headers of an HTTP 503 response for GetHistory
 type GetHistoryResponse503Headers struct {
+	RetryAfter int
+}
+
+// GetHistoryResponseDefaultHeaders the declared response headers of an HTTP default response for GetHistory
+type GetHistoryResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -18027,6 +18228,8 @@ type GetHistoryResponse struct {
 	Headers401 *GetHistoryResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetHistoryResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetHistoryResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18093,6 +18296,11 @@ type ListLatestReadingsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListLatestReadingsResponseDefaultHeaders the declared response headers of an HTTP default response for ListLatestReadings
+type ListLatestReadingsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListLatestReadingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18108,6 +18316,8 @@ type ListLatestReadingsResponse struct {
 	Headers200 *ListLatestReadingsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListLatestReadingsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListLatestReadingsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18170,6 +18380,11 @@ type ListRejectionsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListRejectionsResponseDefaultHeaders the declared response headers of an HTTP default response for ListRejections
+type ListRejectionsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListRejectionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18187,6 +18402,8 @@ type ListRejectionsResponse struct {
 	Headers200 *ListRejectionsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListRejectionsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListRejectionsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18255,6 +18472,11 @@ type PreviewRetentionResponse401Headers struct {
 
 // PreviewRetentionResponse503Headers the declared response headers of an HTTP 503 response for PreviewRetention
 type PreviewRetentionResponse503Headers struct {
+	RetryAfter int
+}
+
+// PreviewRetentionResponseDefaultHeaders the declared response headers of an HTTP default response for PreviewRetention
+type PreviewRetentionResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -18279,6 +18501,8 @@ type PreviewRetentionResponse struct {
 	Headers401 *PreviewRetentionResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *PreviewRetentionResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *PreviewRetentionResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18347,6 +18571,11 @@ type GetStatisticsResponse401Headers struct {
 
 // GetStatisticsResponse503Headers the declared response headers of an HTTP 503 response for GetStatistics
 type GetStatisticsResponse503Headers struct {
+	RetryAfter int
+}
+
+// GetStatisticsResponseDefaultHeaders the declared response headers of an HTTP default response for GetStatistics
+type GetStatisticsResponseDefaultHeaders struct {
 	RetryAfter *int
 }
 
@@ -18367,6 +18596,8 @@ type GetStatisticsResponse struct {
 	Headers401 *GetStatisticsResponse401Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetStatisticsResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetStatisticsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18434,6 +18665,11 @@ type ListGatewaysResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListGatewaysResponseDefaultHeaders the declared response headers of an HTTP default response for ListGateways
+type ListGatewaysResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListGatewaysResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18449,6 +18685,8 @@ type ListGatewaysResponse struct {
 	Headers200 *ListGatewaysResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListGatewaysResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListGatewaysResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18511,6 +18749,11 @@ type CreateGatewayResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateGatewayResponseDefaultHeaders the declared response headers of an HTTP default response for CreateGateway
+type CreateGatewayResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18532,6 +18775,8 @@ type CreateGatewayResponse struct {
 	Headers201 *CreateGatewayResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateGatewayResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateGatewayResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -18603,6 +18848,11 @@ type DeleteGatewayResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteGatewayResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteGateway
+type DeleteGatewayResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18624,6 +18874,8 @@ type DeleteGatewayResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteGatewayResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteGatewayResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18705,6 +18957,11 @@ type GetGatewayResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetGatewayResponseDefaultHeaders the declared response headers of an HTTP default response for GetGateway
+type GetGatewayResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18722,6 +18979,8 @@ type GetGatewayResponse struct {
 	Headers200 *GetGatewayResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetGatewayResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetGatewayResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18788,6 +19047,11 @@ type UpdateGatewayResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateGatewayResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateGateway
+type UpdateGatewayResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateGatewayResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18813,6 +19077,8 @@ type UpdateGatewayResponse struct {
 	Headers200 *UpdateGatewayResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateGatewayResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateGatewayResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18894,6 +19160,11 @@ type ListCredentialsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListCredentialsResponseDefaultHeaders the declared response headers of an HTTP default response for ListCredentials
+type ListCredentialsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListCredentialsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18911,6 +19182,8 @@ type ListCredentialsResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListCredentialsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListCredentialsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18977,6 +19250,11 @@ type CreateCredentialResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateCredentialResponseDefaultHeaders the declared response headers of an HTTP default response for CreateCredential
+type CreateCredentialResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateCredentialResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18996,6 +19274,8 @@ type CreateCredentialResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateCredentialResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateCredentialResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -19067,6 +19347,11 @@ type RevokeCredentialResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// RevokeCredentialResponseDefaultHeaders the declared response headers of an HTTP default response for RevokeCredential
+type RevokeCredentialResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type RevokeCredentialResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19082,6 +19367,8 @@ type RevokeCredentialResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *RevokeCredentialResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RevokeCredentialResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -19148,6 +19435,11 @@ type ListNotificationChannelsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListNotificationChannelsResponseDefaultHeaders the declared response headers of an HTTP default response for ListNotificationChannels
+type ListNotificationChannelsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListNotificationChannelsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19163,6 +19455,8 @@ type ListNotificationChannelsResponse struct {
 	Headers200 *ListNotificationChannelsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListNotificationChannelsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListNotificationChannelsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19225,6 +19519,11 @@ type CreateNotificationChannelResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateNotificationChannelResponseDefaultHeaders the declared response headers of an HTTP default response for CreateNotificationChannel
+type CreateNotificationChannelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19246,6 +19545,8 @@ type CreateNotificationChannelResponse struct {
 	Headers201 *CreateNotificationChannelResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateNotificationChannelResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateNotificationChannelResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -19317,6 +19618,11 @@ type DeleteNotificationChannelResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteNotificationChannelResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteNotificationChannel
+type DeleteNotificationChannelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19336,6 +19642,8 @@ type DeleteNotificationChannelResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteNotificationChannelResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteNotificationChannelResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -19412,6 +19720,11 @@ type GetNotificationChannelResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetNotificationChannelResponseDefaultHeaders the declared response headers of an HTTP default response for GetNotificationChannel
+type GetNotificationChannelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19429,6 +19742,8 @@ type GetNotificationChannelResponse struct {
 	Headers200 *GetNotificationChannelResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetNotificationChannelResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetNotificationChannelResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19495,6 +19810,11 @@ type UpdateNotificationChannelResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateNotificationChannelResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateNotificationChannel
+type UpdateNotificationChannelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19520,6 +19840,8 @@ type UpdateNotificationChannelResponse struct {
 	Headers200 *UpdateNotificationChannelResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateNotificationChannelResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateNotificationChannelResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19601,6 +19923,11 @@ type TestNotificationChannelResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// TestNotificationChannelResponseDefaultHeaders the declared response headers of an HTTP default response for TestNotificationChannel
+type TestNotificationChannelResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type TestNotificationChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19618,6 +19945,8 @@ type TestNotificationChannelResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *TestNotificationChannelResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *TestNotificationChannelResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19690,6 +20019,11 @@ type ListNotificationDeliveriesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListNotificationDeliveriesResponseDefaultHeaders the declared response headers of an HTTP default response for ListNotificationDeliveries
+type ListNotificationDeliveriesResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListNotificationDeliveriesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19705,6 +20039,8 @@ type ListNotificationDeliveriesResponse struct {
 	Headers200 *ListNotificationDeliveriesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListNotificationDeliveriesResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListNotificationDeliveriesResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19761,6 +20097,11 @@ type GetNotificationDeliveryResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetNotificationDeliveryResponseDefaultHeaders the declared response headers of an HTTP default response for GetNotificationDelivery
+type GetNotificationDeliveryResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetNotificationDeliveryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19776,6 +20117,8 @@ type GetNotificationDeliveryResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetNotificationDeliveryResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetNotificationDeliveryResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19842,6 +20185,11 @@ type ListNotificationRoutesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListNotificationRoutesResponseDefaultHeaders the declared response headers of an HTTP default response for ListNotificationRoutes
+type ListNotificationRoutesResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListNotificationRoutesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19857,6 +20205,8 @@ type ListNotificationRoutesResponse struct {
 	Headers200 *ListNotificationRoutesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListNotificationRoutesResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListNotificationRoutesResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19919,6 +20269,11 @@ type CreateNotificationRouteResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateNotificationRouteResponseDefaultHeaders the declared response headers of an HTTP default response for CreateNotificationRoute
+type CreateNotificationRouteResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateNotificationRouteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19940,6 +20295,8 @@ type CreateNotificationRouteResponse struct {
 	Headers201 *CreateNotificationRouteResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateNotificationRouteResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateNotificationRouteResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -20011,6 +20368,11 @@ type DeleteNotificationRouteResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteNotificationRouteResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteNotificationRoute
+type DeleteNotificationRouteResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteNotificationRouteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20028,6 +20390,8 @@ type DeleteNotificationRouteResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteNotificationRouteResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteNotificationRouteResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
@@ -20099,6 +20463,11 @@ type GetNotificationRouteResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetNotificationRouteResponseDefaultHeaders the declared response headers of an HTTP default response for GetNotificationRoute
+type GetNotificationRouteResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetNotificationRouteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20116,6 +20485,8 @@ type GetNotificationRouteResponse struct {
 	Headers200 *GetNotificationRouteResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetNotificationRouteResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetNotificationRouteResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20182,6 +20553,11 @@ type UpdateNotificationRouteResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateNotificationRouteResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateNotificationRoute
+type UpdateNotificationRouteResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateNotificationRouteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20207,6 +20583,8 @@ type UpdateNotificationRouteResponse struct {
 	Headers200 *UpdateNotificationRouteResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateNotificationRouteResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateNotificationRouteResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20293,6 +20671,11 @@ type ListNotificationSilencesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListNotificationSilencesResponseDefaultHeaders the declared response headers of an HTTP default response for ListNotificationSilences
+type ListNotificationSilencesResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListNotificationSilencesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20308,6 +20691,8 @@ type ListNotificationSilencesResponse struct {
 	Headers200 *ListNotificationSilencesResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListNotificationSilencesResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListNotificationSilencesResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20369,6 +20754,11 @@ type CreateNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateNotificationSilenceResponseDefaultHeaders the declared response headers of an HTTP default response for CreateNotificationSilence
+type CreateNotificationSilenceResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20388,6 +20778,8 @@ type CreateNotificationSilenceResponse struct {
 	Headers201 *CreateNotificationSilenceResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateNotificationSilenceResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateNotificationSilenceResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -20454,6 +20846,11 @@ type GetNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetNotificationSilenceResponseDefaultHeaders the declared response headers of an HTTP default response for GetNotificationSilence
+type GetNotificationSilenceResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20469,6 +20866,8 @@ type GetNotificationSilenceResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetNotificationSilenceResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetNotificationSilenceResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20530,6 +20929,11 @@ type EndNotificationSilenceResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// EndNotificationSilenceResponseDefaultHeaders the declared response headers of an HTTP default response for EndNotificationSilence
+type EndNotificationSilenceResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type EndNotificationSilenceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20549,6 +20953,8 @@ type EndNotificationSilenceResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *EndNotificationSilenceResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *EndNotificationSilenceResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20626,6 +21032,11 @@ type ListSensorsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListSensorsResponseDefaultHeaders the declared response headers of an HTTP default response for ListSensors
+type ListSensorsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListSensorsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20641,6 +21052,8 @@ type ListSensorsResponse struct {
 	Headers200 *ListSensorsResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListSensorsResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListSensorsResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20703,6 +21116,11 @@ type CreateSensorResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateSensorResponseDefaultHeaders the declared response headers of an HTTP default response for CreateSensor
+type CreateSensorResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20724,6 +21142,8 @@ type CreateSensorResponse struct {
 	Headers201 *CreateSensorResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateSensorResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateSensorResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -20795,6 +21215,11 @@ type DeleteSensorResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteSensorResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteSensor
+type DeleteSensorResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20816,6 +21241,8 @@ type DeleteSensorResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteSensorResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteSensorResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20897,6 +21324,11 @@ type GetSensorResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetSensorResponseDefaultHeaders the declared response headers of an HTTP default response for GetSensor
+type GetSensorResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20914,6 +21346,8 @@ type GetSensorResponse struct {
 	Headers200 *GetSensorResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetSensorResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetSensorResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20980,6 +21414,11 @@ type UpdateSensorResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateSensorResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateSensor
+type UpdateSensorResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateSensorResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21005,6 +21444,8 @@ type UpdateSensorResponse struct {
 	Headers200 *UpdateSensorResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateSensorResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateSensorResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21092,6 +21533,11 @@ type ListUsersResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListUsersResponseDefaultHeaders the declared response headers of an HTTP default response for ListUsers
+type ListUsersResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type ListUsersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21109,6 +21555,8 @@ type ListUsersResponse struct {
 	Headers200 *ListUsersResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListUsersResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListUsersResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21176,6 +21624,11 @@ type CreateUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateUserResponseDefaultHeaders the declared response headers of an HTTP default response for CreateUser
+type CreateUserResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21197,6 +21650,8 @@ type CreateUserResponse struct {
 	Headers201 *CreateUserResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateUserResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateUserResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -21268,6 +21723,11 @@ type DeleteUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// DeleteUserResponseDefaultHeaders the declared response headers of an HTTP default response for DeleteUser
+type DeleteUserResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type DeleteUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21289,6 +21749,8 @@ type DeleteUserResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *DeleteUserResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *DeleteUserResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21370,6 +21832,11 @@ type GetUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetUserResponseDefaultHeaders the declared response headers of an HTTP default response for GetUser
+type GetUserResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21389,6 +21856,8 @@ type GetUserResponse struct {
 	Headers200 *GetUserResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetUserResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetUserResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21460,6 +21929,11 @@ type UpdateUserResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateUserResponseDefaultHeaders the declared response headers of an HTTP default response for UpdateUser
+type UpdateUserResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type UpdateUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21485,6 +21959,8 @@ type UpdateUserResponse struct {
 	Headers200 *UpdateUserResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateUserResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *UpdateUserResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21566,6 +22042,11 @@ type CreateWebSocketTicketResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateWebSocketTicketResponseDefaultHeaders the declared response headers of an HTTP default response for CreateWebSocketTicket
+type CreateWebSocketTicketResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type CreateWebSocketTicketResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21577,6 +22058,8 @@ type CreateWebSocketTicketResponse struct {
 	ApplicationProblemJSONDefault *DefaultError
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateWebSocketTicketResponse401Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CreateWebSocketTicketResponseDefaultHeaders
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -21623,6 +22106,16 @@ func (r CreateWebSocketTicketResponse) ContentType() string {
 	return ""
 }
 
+// GetHealthResponse503Headers the declared response headers of an HTTP 503 response for GetHealth
+type GetHealthResponse503Headers struct {
+	RetryAfter int
+}
+
+// GetHealthResponseDefaultHeaders the declared response headers of an HTTP default response for GetHealth
+type GetHealthResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetHealthResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21632,6 +22125,10 @@ type GetHealthResponse struct {
 	JSON503 *Health
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetHealthResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetHealthResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21678,6 +22175,11 @@ func (r GetHealthResponse) ContentType() string {
 	return ""
 }
 
+// GetLivenessResponseDefaultHeaders the declared response headers of an HTTP default response for GetLiveness
+type GetLivenessResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetLivenessResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21685,6 +22187,8 @@ type GetLivenessResponse struct {
 	JSON200 *Liveness
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetLivenessResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21726,6 +22230,16 @@ func (r GetLivenessResponse) ContentType() string {
 	return ""
 }
 
+// GetReadinessResponse503Headers the declared response headers of an HTTP 503 response for GetReadiness
+type GetReadinessResponse503Headers struct {
+	RetryAfter int
+}
+
+// GetReadinessResponseDefaultHeaders the declared response headers of an HTTP default response for GetReadiness
+type GetReadinessResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetReadinessResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21735,6 +22249,10 @@ type GetReadinessResponse struct {
 	JSON503 *Readiness
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetReadinessResponse503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetReadinessResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21781,11 +22299,18 @@ func (r GetReadinessResponse) ContentType() string {
 	return ""
 }
 
+// GetMetricsResponseDefaultHeaders the declared response headers of an HTTP default response for GetMetrics
+type GetMetricsResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetMetricsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetMetricsResponseDefaultHeaders
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -21822,6 +22347,11 @@ func (r GetMetricsResponse) ContentType() string {
 	return ""
 }
 
+// GetOpenAPIResponseDefaultHeaders the declared response headers of an HTTP default response for GetOpenAPI
+type GetOpenAPIResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetOpenAPIResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21829,6 +22359,8 @@ type GetOpenAPIResponse struct {
 	JSON200 *OpenAPIDocument
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetOpenAPIResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -21870,6 +22402,11 @@ func (r GetOpenAPIResponse) ContentType() string {
 	return ""
 }
 
+// GetVersionResponseDefaultHeaders the declared response headers of an HTTP default response for GetVersion
+type GetVersionResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
 type GetVersionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21877,6 +22414,8 @@ type GetVersionResponse struct {
 	JSON200 *Version
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetVersionResponseDefaultHeaders
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -23851,6 +24390,16 @@ func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListAlarmsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -23949,6 +24498,16 @@ func ParseCreateAlarmResponse(rsp *http.Response) (*CreateAlarmResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24023,6 +24582,16 @@ func ParseAcknowledgeAlarmsResponse(rsp *http.Response) (*AcknowledgeAlarmsRespo
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers AcknowledgeAlarmsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24093,6 +24662,16 @@ func ParseListAlarmEventsResponse(rsp *http.Response) (*ListAlarmEventsResponse,
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListAlarmEventsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24153,6 +24732,16 @@ func ParseGetAlarmKPIResponse(rsp *http.Response) (*GetAlarmKPIResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetAlarmKPIResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24238,12 +24827,22 @@ func ParseSimulateAlarmResponse(rsp *http.Response) (*SimulateAlarmResponse, err
 		var headers SimulateAlarmResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers SimulateAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24332,6 +24931,16 @@ func ParseDeleteAlarmResponse(rsp *http.Response) (*DeleteAlarmResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24409,6 +25018,16 @@ func ParseGetAlarmResponse(rsp *http.Response) (*GetAlarmResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24514,6 +25133,16 @@ func ParseUpdateAlarmResponse(rsp *http.Response) (*UpdateAlarmResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24612,6 +25241,16 @@ func ParseAcknowledgeAlarmResponse(rsp *http.Response) (*AcknowledgeAlarmRespons
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers AcknowledgeAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24710,6 +25349,16 @@ func ParseCommentOnAlarmResponse(rsp *http.Response) (*CommentOnAlarmResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CommentOnAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24787,6 +25436,16 @@ func ParseListEventsForAlarmResponse(rsp *http.Response) (*ListEventsForAlarmRes
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListEventsForAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24854,6 +25513,16 @@ func ParseExplainAlarmResponse(rsp *http.Response) (*ExplainAlarmResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ExplainAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -24952,6 +25621,16 @@ func ParseTakeAlarmOutOfServiceResponse(rsp *http.Response) (*TakeAlarmOutOfServ
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers TakeAlarmOutOfServiceResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25050,6 +25729,16 @@ func ParseResetAlarmResponse(rsp *http.Response) (*ResetAlarmResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ResetAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25148,6 +25837,16 @@ func ParseReturnAlarmToServiceResponse(rsp *http.Response) (*ReturnAlarmToServic
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ReturnAlarmToServiceResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25246,6 +25945,16 @@ func ParseShelveAlarmResponse(rsp *http.Response) (*ShelveAlarmResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ShelveAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25344,6 +26053,16 @@ func ParseUnshelveAlarmResponse(rsp *http.Response) (*UnshelveAlarmResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UnshelveAlarmResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25439,12 +26158,22 @@ func ParseLoginResponse(rsp *http.Response) (*LoginResponse, error) {
 		var headers LoginResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case true:
+		var headers LoginResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers429 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25494,6 +26223,16 @@ func ParseLogoutResponse(rsp *http.Response) (*LogoutResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers LogoutResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25547,6 +26286,16 @@ func ParseGetCurrentUserResponse(rsp *http.Response) (*GetCurrentUserResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetCurrentUserResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25621,12 +26370,22 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 		var headers ChangePasswordResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case true:
+		var headers ChangePasswordResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers429 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25711,6 +26470,16 @@ func ParseRefreshSessionResponse(rsp *http.Response) (*RefreshSessionResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers RefreshSessionResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25789,12 +26558,22 @@ func ParseDeleteReadingsResponse(rsp *http.Response) (*DeleteReadingsResponse, e
 		var headers DeleteReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers DeleteReadingsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -25890,12 +26669,22 @@ func ParseListReadingsResponse(rsp *http.Response) (*ListReadingsResponse, error
 		var headers ListReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers ListReadingsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26012,14 +26801,24 @@ func ParseWriteReadingsResponse(rsp *http.Response) (*WriteReadingsResponse, err
 		var headers WriteReadingsResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
-			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
-			headers.RetryAfter = &value
+			headers.RetryAfter = value
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 503:
 		var headers WriteReadingsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers WriteReadingsResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -26027,7 +26826,7 @@ func ParseWriteReadingsResponse(rsp *http.Response) (*WriteReadingsResponse, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26112,12 +26911,22 @@ func ParseGetDownsampledReadingsResponse(rsp *http.Response) (*GetDownsampledRea
 		var headers GetDownsampledReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetDownsampledReadingsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26192,12 +27001,22 @@ func ParseExportReadingsResponse(rsp *http.Response) (*ExportReadingsResponse, e
 		var headers ExportReadingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers ExportReadingsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26282,12 +27101,22 @@ func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
 		var headers GetHistoryResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetHistoryResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26358,6 +27187,16 @@ func ParseListLatestReadingsResponse(rsp *http.Response) (*ListLatestReadingsRes
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListLatestReadingsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26442,6 +27281,16 @@ func ParseListRejectionsResponse(rsp *http.Response) (*ListRejectionsResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListRejectionsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26530,12 +27379,22 @@ func ParsePreviewRetentionResponse(rsp *http.Response) (*PreviewRetentionRespons
 		var headers PreviewRetentionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers PreviewRetentionResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26607,12 +27466,22 @@ func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, err
 		var headers GetStatisticsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetStatisticsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			}
 			headers.RetryAfter = &value
 		}
-		response.Headers503 = &headers
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26690,6 +27559,16 @@ func ParseListGatewaysResponse(rsp *http.Response) (*ListGatewaysResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListGatewaysResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26788,6 +27667,16 @@ func ParseCreateGatewayResponse(rsp *http.Response) (*CreateGatewayResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateGatewayResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26876,6 +27765,16 @@ func ParseDeleteGatewayResponse(rsp *http.Response) (*DeleteGatewayResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteGatewayResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -26953,6 +27852,16 @@ func ParseGetGatewayResponse(rsp *http.Response) (*GetGatewayResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetGatewayResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27058,6 +27967,16 @@ func ParseUpdateGatewayResponse(rsp *http.Response) (*UpdateGatewayResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateGatewayResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27132,6 +28051,16 @@ func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse,
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListCredentialsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27213,6 +28142,16 @@ func ParseCreateCredentialResponse(rsp *http.Response) (*CreateCredentialRespons
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateCredentialResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27283,6 +28222,16 @@ func ParseRevokeCredentialResponse(rsp *http.Response) (*RevokeCredentialRespons
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers RevokeCredentialResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27353,6 +28302,16 @@ func ParseListNotificationChannelsResponse(rsp *http.Response) (*ListNotificatio
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListNotificationChannelsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27451,6 +28410,16 @@ func ParseCreateNotificationChannelResponse(rsp *http.Response) (*CreateNotifica
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateNotificationChannelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27535,6 +28504,16 @@ func ParseDeleteNotificationChannelResponse(rsp *http.Response) (*DeleteNotifica
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteNotificationChannelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27612,6 +28591,16 @@ func ParseGetNotificationChannelResponse(rsp *http.Response) (*GetNotificationCh
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetNotificationChannelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27717,6 +28706,16 @@ func ParseUpdateNotificationChannelResponse(rsp *http.Response) (*UpdateNotifica
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateNotificationChannelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27791,6 +28790,16 @@ func ParseTestNotificationChannelResponse(rsp *http.Response) (*TestNotification
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers TestNotificationChannelResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27868,6 +28877,16 @@ func ParseListNotificationDeliveriesResponse(rsp *http.Response) (*ListNotificat
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListNotificationDeliveriesResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -27935,6 +28954,16 @@ func ParseGetNotificationDeliveryResponse(rsp *http.Response) (*GetNotificationD
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetNotificationDeliveryResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28005,6 +29034,16 @@ func ParseListNotificationRoutesResponse(rsp *http.Response) (*ListNotificationR
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListNotificationRoutesResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28103,6 +29142,16 @@ func ParseCreateNotificationRouteResponse(rsp *http.Response) (*CreateNotificati
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateNotificationRouteResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28180,6 +29229,16 @@ func ParseDeleteNotificationRouteResponse(rsp *http.Response) (*DeleteNotificati
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteNotificationRouteResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28257,6 +29316,16 @@ func ParseGetNotificationRouteResponse(rsp *http.Response) (*GetNotificationRout
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetNotificationRouteResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28362,6 +29431,16 @@ func ParseUpdateNotificationRouteResponse(rsp *http.Response) (*UpdateNotificati
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateNotificationRouteResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28432,6 +29511,16 @@ func ParseListNotificationSilencesResponse(rsp *http.Response) (*ListNotificatio
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListNotificationSilencesResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28516,6 +29605,16 @@ func ParseCreateNotificationSilenceResponse(rsp *http.Response) (*CreateNotifica
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateNotificationSilenceResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28583,6 +29682,16 @@ func ParseGetNotificationSilenceResponse(rsp *http.Response) (*GetNotificationSi
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetNotificationSilenceResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28664,6 +29773,16 @@ func ParseEndNotificationSilenceResponse(rsp *http.Response) (*EndNotificationSi
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers EndNotificationSilenceResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28741,6 +29860,16 @@ func ParseListSensorsResponse(rsp *http.Response) (*ListSensorsResponse, error) 
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListSensorsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28839,6 +29968,16 @@ func ParseCreateSensorResponse(rsp *http.Response) (*CreateSensorResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateSensorResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -28927,6 +30066,16 @@ func ParseDeleteSensorResponse(rsp *http.Response) (*DeleteSensorResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteSensorResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29004,6 +30153,16 @@ func ParseGetSensorResponse(rsp *http.Response) (*GetSensorResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetSensorResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29109,6 +30268,16 @@ func ParseUpdateSensorResponse(rsp *http.Response) (*UpdateSensorResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateSensorResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29193,6 +30362,16 @@ func ParseListUsersResponse(rsp *http.Response) (*ListUsersResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers ListUsersResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29291,6 +30470,16 @@ func ParseCreateUserResponse(rsp *http.Response) (*CreateUserResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateUserResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29379,6 +30568,16 @@ func ParseDeleteUserResponse(rsp *http.Response) (*DeleteUserResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers DeleteUserResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29463,6 +30662,16 @@ func ParseGetUserResponse(rsp *http.Response) (*GetUserResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers GetUserResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29568,6 +30777,16 @@ func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers UpdateUserResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29621,6 +30840,16 @@ func ParseCreateWebSocketTicketResponse(rsp *http.Response) (*CreateWebSocketTic
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case true:
+		var headers CreateWebSocketTicketResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29663,6 +30892,29 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetHealthResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetHealthResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -29694,6 +30946,19 @@ func ParseGetLivenessResponse(rsp *http.Response) (*GetLivenessResponse, error) 
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetLivenessResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29736,6 +31001,29 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 
 	}
 
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetReadinessResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetReadinessResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -29760,6 +31048,19 @@ func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetMetricsResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
@@ -29795,6 +31096,19 @@ func ParseGetOpenAPIResponse(rsp *http.Response) (*GetOpenAPIResponse, error) {
 
 	}
 
+	switch {
+	case true:
+		var headers GetOpenAPIResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
 	return response, nil
 }
 
@@ -29826,6 +31140,19 @@ func ParseGetVersionResponse(rsp *http.Response) (*GetVersionResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case true:
+		var headers GetVersionResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil

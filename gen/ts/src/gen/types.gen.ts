@@ -3887,7 +3887,9 @@ export type LoginErrors = {
      */
     429: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -3932,7 +3934,9 @@ export type RefreshSessionErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -3961,7 +3965,9 @@ export type LogoutErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -3990,7 +3996,9 @@ export type GetCurrentUserErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4033,7 +4041,9 @@ export type ChangePasswordErrors = {
      */
     429: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4096,7 +4106,9 @@ export type ListUsersErrors = {
      */
     403: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4143,7 +4155,9 @@ export type CreateUserErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4208,7 +4222,9 @@ export type DeleteUserErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4254,7 +4270,9 @@ export type GetUserErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4320,7 +4338,9 @@ export type UpdateUserErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4385,7 +4405,9 @@ export type ListGatewaysErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4432,7 +4454,9 @@ export type CreateGatewayErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4501,7 +4525,9 @@ export type DeleteGatewayErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4543,7 +4569,9 @@ export type GetGatewayErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4609,7 +4637,9 @@ export type UpdateGatewayErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4655,7 +4685,9 @@ export type ListCredentialsErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4705,7 +4737,9 @@ export type CreateCredentialErrors = {
      */
     409: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4755,7 +4789,9 @@ export type RevokeCredentialErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4824,7 +4860,9 @@ export type ListSensorsErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4871,7 +4909,9 @@ export type CreateSensorErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4936,7 +4976,9 @@ export type DeleteSensorErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -4978,7 +5020,9 @@ export type GetSensorErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5044,7 +5088,9 @@ export type UpdateSensorErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5104,7 +5150,9 @@ export type DeleteReadingsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5173,7 +5221,9 @@ export type ListReadingsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5245,7 +5295,9 @@ export type WriteReadingsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5298,7 +5350,9 @@ export type PreviewRetentionErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5370,7 +5424,9 @@ export type ListLatestReadingsErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5465,7 +5521,9 @@ export type GetHistoryErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5538,7 +5596,9 @@ export type GetDownsampledReadingsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5608,7 +5668,9 @@ export type GetStatisticsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5681,7 +5743,9 @@ export type ExportReadingsErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5756,7 +5820,9 @@ export type ListRejectionsErrors = {
      */
     403: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5839,7 +5905,9 @@ export type ListAlarmsErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5886,7 +5954,9 @@ export type CreateAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -5929,7 +5999,9 @@ export type AcknowledgeAlarmsErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6000,7 +6072,9 @@ export type ListAlarmEventsErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6049,7 +6123,9 @@ export type SimulateAlarmErrors = {
      */
     503: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6091,7 +6167,9 @@ export type GetAlarmKpiErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6156,7 +6234,9 @@ export type DeleteAlarmErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6198,7 +6278,9 @@ export type GetAlarmErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6264,7 +6346,9 @@ export type UpdateAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6320,7 +6404,9 @@ export type AcknowledgeAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6376,7 +6462,9 @@ export type ShelveAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6432,7 +6520,9 @@ export type UnshelveAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6488,7 +6578,9 @@ export type ResetAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6544,7 +6636,9 @@ export type TakeAlarmOutOfServiceErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6600,7 +6694,9 @@ export type ReturnAlarmToServiceErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6656,7 +6752,9 @@ export type CommentOnAlarmErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6728,7 +6826,9 @@ export type ListEventsForAlarmErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6770,7 +6870,9 @@ export type ExplainAlarmErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6813,7 +6915,9 @@ export type ListNotificationChannelsErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6860,7 +6964,9 @@ export type CreateNotificationChannelErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6920,7 +7026,9 @@ export type DeleteNotificationChannelErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -6962,7 +7070,9 @@ export type GetNotificationChannelErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7028,7 +7138,9 @@ export type UpdateNotificationChannelErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7074,7 +7186,9 @@ export type TestNotificationChannelErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7117,7 +7231,9 @@ export type ListNotificationRoutesErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7164,7 +7280,9 @@ export type CreateNotificationRouteErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7220,7 +7338,9 @@ export type DeleteNotificationRouteErrors = {
      */
     412: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7262,7 +7382,9 @@ export type GetNotificationRouteErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7328,7 +7450,9 @@ export type UpdateNotificationRouteErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7375,7 +7499,9 @@ export type ListNotificationSilencesErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7418,7 +7544,9 @@ export type CreateNotificationSilenceErrors = {
      */
     415: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7460,7 +7588,9 @@ export type GetNotificationSilenceErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7510,7 +7640,9 @@ export type EndNotificationSilenceErrors = {
      */
     409: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7585,7 +7717,9 @@ export type ListNotificationDeliveriesErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7627,7 +7761,9 @@ export type GetNotificationDeliveryErrors = {
      */
     404: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7656,7 +7792,9 @@ export type CreateWebSocketTicketErrors = {
      */
     401: Problem;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7685,7 +7823,9 @@ export type GetHealthErrors = {
      */
     503: Health;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7712,7 +7852,9 @@ export type GetLivenessData = {
 
 export type GetLivenessErrors = {
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7741,7 +7883,9 @@ export type GetReadinessErrors = {
      */
     503: Readiness;
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7766,7 +7910,9 @@ export type GetMetricsData = {
 
 export type GetMetricsErrors = {
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7791,7 +7937,9 @@ export type GetVersionData = {
 
 export type GetVersionErrors = {
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
@@ -7816,7 +7964,9 @@ export type GetOpenApiData = {
 
 export type GetOpenApiErrors = {
     /**
-     * Any other error.
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
      */
     default: Problem;
 };
