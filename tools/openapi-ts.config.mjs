@@ -26,7 +26,7 @@ export default {
     },
   },
   plugins: [
-    { name: '@hey-api/client-fetch', throwOnError: false },
+    { name: '@hey-api/client-fetch', throwOnError: true },
     { name: '@hey-api/typescript', enums: 'javascript' },
     '@hey-api/sdk',
   ],

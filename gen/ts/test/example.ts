@@ -5,13 +5,13 @@ import {
 import { Live } from '@oei-ms/client/live';
 
 export async function monitorBearing(origin: string, password: string, draw: (values: number[]) => void): Promise<void> {
-  client.setConfig({ baseUrl: origin, throwOnError: true });
-  const { data: tokens } = await login({ body: { username: 'admin', password }, throwOnError: true });
+  client.setConfig({ baseUrl: origin });
+  const { data: tokens } = await login({ body: { username: 'admin', password } });
   client.setConfig({ auth: () => tokens.access_token });
 
-  const { data: gateway } = await createGateway({ body: { name: 'Press line 1' }, throwOnError: true });
+  const { data: gateway } = await createGateway({ body: { name: 'Press line 1' } });
   const { data: sensor } = await createSensor({
-    body: { name: 'Bearing', type: 'temperature', unit: 'Cel', gateway_id: gateway.id }, throwOnError: true,
+    body: { name: 'Bearing', type: 'temperature', unit: 'Cel', gateway_id: gateway.id },
   });
   await createAlarm({
     body: {
@@ -35,7 +35,7 @@ export async function monitorBearing(origin: string, password: string, draw: (va
 
   const end = new Date(), start = new Date(end.getTime() - 86_400_000);
   const { data: chart } = await getDownsampledReadings({
-    query: { sensor_id: [sensor.id], start: start.toISOString(), end: end.toISOString(), points: 1000 }, throwOnError: true,
+    query: { sensor_id: [sensor.id], start: start.toISOString(), end: end.toISOString(), points: 1000 },
   });
   draw(chart.series[0]!.readings.map((r) => r.value));
 }

@@ -27,7 +27,7 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
  * attempts are answered with 429 until that time has passed.
  *
  */
-export const login = <ThrowOnError extends boolean = false>(options: Options<LoginData, ThrowOnError>) => (options.client ?? client).post<LoginResponses, LoginErrors, ThrowOnError>({
+export const login = <ThrowOnError extends boolean = true>(options: Options<LoginData, ThrowOnError>) => (options.client ?? client).post<LoginResponses, LoginErrors, ThrowOnError>({
     url: '/api/auth/login',
     ...options,
     headers: {
@@ -46,7 +46,7 @@ export const login = <ThrowOnError extends boolean = false>(options: Options<Log
  * since the token may have been stolen.
  *
  */
-export const refreshSession = <ThrowOnError extends boolean = false>(options: Options<RefreshSessionData, ThrowOnError>) => (options.client ?? client).post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError>({
+export const refreshSession = <ThrowOnError extends boolean = true>(options: Options<RefreshSessionData, ThrowOnError>) => (options.client ?? client).post<RefreshSessionResponses, RefreshSessionErrors, ThrowOnError>({
     url: '/api/auth/refresh',
     ...options,
     headers: {
@@ -61,7 +61,7 @@ export const refreshSession = <ThrowOnError extends boolean = false>(options: Op
  * Ends the login session of the access token with all of its tokens and open sockets.
  *
  */
-export const logout = <ThrowOnError extends boolean = false>(options?: Options<LogoutData, ThrowOnError>) => (options?.client ?? client).post<LogoutResponses, LogoutErrors, ThrowOnError>({
+export const logout = <ThrowOnError extends boolean = true>(options?: Options<LogoutData, ThrowOnError>) => (options?.client ?? client).post<LogoutResponses, LogoutErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/auth/logout',
     ...options
@@ -72,7 +72,7 @@ export const logout = <ThrowOnError extends boolean = false>(options?: Options<L
  *
  * Returns the user of the access token.
  */
-export const getCurrentUser = <ThrowOnError extends boolean = false>(options?: Options<GetCurrentUserData, ThrowOnError>) => (options?.client ?? client).get<GetCurrentUserResponses, GetCurrentUserErrors, ThrowOnError>({
+export const getCurrentUser = <ThrowOnError extends boolean = true>(options?: Options<GetCurrentUserData, ThrowOnError>) => (options?.client ?? client).get<GetCurrentUserResponses, GetCurrentUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/auth/me',
     ...options
@@ -84,7 +84,7 @@ export const getCurrentUser = <ThrowOnError extends boolean = false>(options?: O
  * Requires the current password. All other sessions of the user end; this one continues.
  *
  */
-export const changePassword = <ThrowOnError extends boolean = false>(options: Options<ChangePasswordData, ThrowOnError>) => (options.client ?? client).put<ChangePasswordResponses, ChangePasswordErrors, ThrowOnError>({
+export const changePassword = <ThrowOnError extends boolean = true>(options: Options<ChangePasswordData, ThrowOnError>) => (options.client ?? client).put<ChangePasswordResponses, ChangePasswordErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/auth/me/password',
     ...options,
@@ -99,7 +99,7 @@ export const changePassword = <ThrowOnError extends boolean = false>(options: Op
  *
  * Ordered by id.
  */
-export const listUsers = <ThrowOnError extends boolean = false>(options?: Options<ListUsersData, ThrowOnError>) => (options?.client ?? client).get<ListUsersResponses, ListUsersErrors, ThrowOnError>({
+export const listUsers = <ThrowOnError extends boolean = true>(options?: Options<ListUsersData, ThrowOnError>) => (options?.client ?? client).get<ListUsersResponses, ListUsersErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/users',
     ...options
@@ -111,7 +111,7 @@ export const listUsers = <ThrowOnError extends boolean = false>(options?: Option
  * The user logs in with the given password and can change it with `PUT /api/auth/me/password`.
  *
  */
-export const createUser = <ThrowOnError extends boolean = false>(options: Options<CreateUserData, ThrowOnError>) => (options.client ?? client).post<CreateUserResponses, CreateUserErrors, ThrowOnError>({
+export const createUser = <ThrowOnError extends boolean = true>(options: Options<CreateUserData, ThrowOnError>) => (options.client ?? client).post<CreateUserResponses, CreateUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/users',
     ...options,
@@ -128,7 +128,7 @@ export const createUser = <ThrowOnError extends boolean = false>(options: Option
  * stays in the alarm log, under the name. The last active admin cannot be deleted: 409.
  *
  */
-export const deleteUser = <ThrowOnError extends boolean = false>(options: Options<DeleteUserData, ThrowOnError>) => (options.client ?? client).delete<DeleteUserResponses, DeleteUserErrors, ThrowOnError>({
+export const deleteUser = <ThrowOnError extends boolean = true>(options: Options<DeleteUserData, ThrowOnError>) => (options.client ?? client).delete<DeleteUserResponses, DeleteUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/users/{id}',
     ...options
@@ -139,7 +139,7 @@ export const deleteUser = <ThrowOnError extends boolean = false>(options: Option
  *
  * Neither the password nor its hash is returned.
  */
-export const getUser = <ThrowOnError extends boolean = false>(options: Options<GetUserData, ThrowOnError>) => (options.client ?? client).get<GetUserResponses, GetUserErrors, ThrowOnError>({
+export const getUser = <ThrowOnError extends boolean = true>(options: Options<GetUserData, ThrowOnError>) => (options.client ?? client).get<GetUserResponses, GetUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/users/{id}',
     ...options
@@ -154,7 +154,7 @@ export const getUser = <ThrowOnError extends boolean = false>(options: Options<G
  * another role: 409.
  *
  */
-export const updateUser = <ThrowOnError extends boolean = false>(options: Options<UpdateUserData, ThrowOnError>) => (options.client ?? client).put<UpdateUserResponses, UpdateUserErrors, ThrowOnError>({
+export const updateUser = <ThrowOnError extends boolean = true>(options: Options<UpdateUserData, ThrowOnError>) => (options.client ?? client).put<UpdateUserResponses, UpdateUserErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/users/{id}',
     ...options,
@@ -169,7 +169,7 @@ export const updateUser = <ThrowOnError extends boolean = false>(options: Option
  *
  * Ordered by id. The server's own gateway is included only with `is_system=true`.
  */
-export const listGateways = <ThrowOnError extends boolean = false>(options?: Options<ListGatewaysData, ThrowOnError>) => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
+export const listGateways = <ThrowOnError extends boolean = true>(options?: Options<ListGatewaysData, ThrowOnError>) => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways',
     ...options
@@ -187,7 +187,7 @@ export const listGateways = <ThrowOnError extends boolean = false>(options?: Opt
  * answer contains the key.
  *
  */
-export const createGateway = <ThrowOnError extends boolean = false>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
+export const createGateway = <ThrowOnError extends boolean = true>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways',
     ...options,
@@ -208,7 +208,7 @@ export const createGateway = <ThrowOnError extends boolean = false>(options: Opt
  * alarm.
  *
  */
-export const deleteGateway = <ThrowOnError extends boolean = false>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
+export const deleteGateway = <ThrowOnError extends boolean = true>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}',
     ...options
@@ -219,7 +219,7 @@ export const deleteGateway = <ThrowOnError extends boolean = false>(options: Opt
  *
  * Returns its description and its presence.
  */
-export const getGateway = <ThrowOnError extends boolean = false>(options: Options<GetGatewayData, ThrowOnError>) => (options.client ?? client).get<GetGatewayResponses, GetGatewayErrors, ThrowOnError>({
+export const getGateway = <ThrowOnError extends boolean = true>(options: Options<GetGatewayData, ThrowOnError>) => (options.client ?? client).get<GetGatewayResponses, GetGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}',
     ...options
@@ -232,7 +232,7 @@ export const getGateway = <ThrowOnError extends boolean = false>(options: Option
  * its connections within 5 s.
  *
  */
-export const updateGateway = <ThrowOnError extends boolean = false>(options: Options<UpdateGatewayData, ThrowOnError>) => (options.client ?? client).put<UpdateGatewayResponses, UpdateGatewayErrors, ThrowOnError>({
+export const updateGateway = <ThrowOnError extends boolean = true>(options: Options<UpdateGatewayData, ThrowOnError>) => (options.client ?? client).put<UpdateGatewayResponses, UpdateGatewayErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}',
     ...options,
@@ -247,7 +247,7 @@ export const updateGateway = <ThrowOnError extends boolean = false>(options: Opt
  *
  * Returns the valid ones, at most two, oldest first, without their secrets.
  */
-export const listCredentials = <ThrowOnError extends boolean = false>(options: Options<ListCredentialsData, ThrowOnError>) => (options.client ?? client).get<ListCredentialsResponses, ListCredentialsErrors, ThrowOnError>({
+export const listCredentials = <ThrowOnError extends boolean = true>(options: Options<ListCredentialsData, ThrowOnError>) => (options.client ?? client).get<ListCredentialsResponses, ListCredentialsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}/credentials',
     ...options
@@ -261,7 +261,7 @@ export const listCredentials = <ThrowOnError extends boolean = false>(options: O
  * answer names.
  *
  */
-export const createCredential = <ThrowOnError extends boolean = false>(options: Options<CreateCredentialData, ThrowOnError>) => (options.client ?? client).post<CreateCredentialResponses, CreateCredentialErrors, ThrowOnError>({
+export const createCredential = <ThrowOnError extends boolean = true>(options: Options<CreateCredentialData, ThrowOnError>) => (options.client ?? client).post<CreateCredentialResponses, CreateCredentialErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}/credentials',
     ...options
@@ -273,7 +273,7 @@ export const createCredential = <ThrowOnError extends boolean = false>(options: 
  * The gateway can no longer connect with it; connections opened with it are closed within 5 s.
  *
  */
-export const revokeCredential = <ThrowOnError extends boolean = false>(options: Options<RevokeCredentialData, ThrowOnError>) => (options.client ?? client).delete<RevokeCredentialResponses, RevokeCredentialErrors, ThrowOnError>({
+export const revokeCredential = <ThrowOnError extends boolean = true>(options: Options<RevokeCredentialData, ThrowOnError>) => (options.client ?? client).delete<RevokeCredentialResponses, RevokeCredentialErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/gateways/{id}/credentials/{credential_id}',
     ...options
@@ -286,7 +286,7 @@ export const revokeCredential = <ThrowOnError extends boolean = false>(options: 
  * gateway are included only with `is_system=true` or when `gateway_id` names that gateway.
  *
  */
-export const listSensors = <ThrowOnError extends boolean = false>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
+export const listSensors = <ThrowOnError extends boolean = true>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/sensors',
     ...options
@@ -300,7 +300,7 @@ export const listSensors = <ThrowOnError extends boolean = false>(options?: Opti
  * place of `gateway`, and is unique among the sensors of its gateway.
  *
  */
-export const createSensor = <ThrowOnError extends boolean = false>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
+export const createSensor = <ThrowOnError extends boolean = true>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/sensors',
     ...options,
@@ -319,7 +319,7 @@ export const createSensor = <ThrowOnError extends boolean = false>(options: Opti
  * cannot be deleted: 409. To stop a sensor and keep its history, set `is_active` to false.
  *
  */
-export const deleteSensor = <ThrowOnError extends boolean = false>(options: Options<DeleteSensorData, ThrowOnError>) => (options.client ?? client).delete<DeleteSensorResponses, DeleteSensorErrors, ThrowOnError>({
+export const deleteSensor = <ThrowOnError extends boolean = true>(options: Options<DeleteSensorData, ThrowOnError>) => (options.client ?? client).delete<DeleteSensorResponses, DeleteSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/sensors/{id}',
     ...options
@@ -330,7 +330,7 @@ export const deleteSensor = <ThrowOnError extends boolean = false>(options: Opti
  *
  * Returns its description; its readings are under `data`.
  */
-export const getSensor = <ThrowOnError extends boolean = false>(options: Options<GetSensorData, ThrowOnError>) => (options.client ?? client).get<GetSensorResponses, GetSensorErrors, ThrowOnError>({
+export const getSensor = <ThrowOnError extends boolean = true>(options: Options<GetSensorData, ThrowOnError>) => (options.client ?? client).get<GetSensorResponses, GetSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/sensors/{id}',
     ...options
@@ -343,7 +343,7 @@ export const getSensor = <ThrowOnError extends boolean = false>(options: Options
  * removed by null. A sensor stays with its gateway.
  *
  */
-export const updateSensor = <ThrowOnError extends boolean = false>(options: Options<UpdateSensorData, ThrowOnError>) => (options.client ?? client).put<UpdateSensorResponses, UpdateSensorErrors, ThrowOnError>({
+export const updateSensor = <ThrowOnError extends boolean = true>(options: Options<UpdateSensorData, ThrowOnError>) => (options.client ?? client).put<UpdateSensorResponses, UpdateSensorErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/sensors/{id}',
     ...options,
@@ -363,7 +363,7 @@ export const updateSensor = <ThrowOnError extends boolean = false>(options: Opti
  * the request to continue.
  *
  */
-export const deleteReadings = <ThrowOnError extends boolean = false>(options: Options<DeleteReadingsData, ThrowOnError>) => (options.client ?? client).delete<DeleteReadingsResponses, DeleteReadingsErrors, ThrowOnError>({
+export const deleteReadings = <ThrowOnError extends boolean = true>(options: Options<DeleteReadingsData, ThrowOnError>) => (options.client ?? client).delete<DeleteReadingsResponses, DeleteReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options
@@ -380,7 +380,7 @@ export const deleteReadings = <ThrowOnError extends boolean = false>(options: Op
  * long history is.
  *
  */
-export const listReadings = <ThrowOnError extends boolean = false>(options: Options<ListReadingsData, ThrowOnError>) => (options.client ?? client).get<ListReadingsResponses, ListReadingsErrors, ThrowOnError>({
+export const listReadings = <ThrowOnError extends boolean = true>(options: Options<ListReadingsData, ThrowOnError>) => (options.client ?? client).get<ListReadingsResponses, ListReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options
@@ -404,7 +404,7 @@ export const listReadings = <ThrowOnError extends boolean = false>(options: Opti
  * request with the key is carried out, and stored readings are `duplicate`.
  *
  */
-export const writeReadings = <ThrowOnError extends boolean = false>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
+export const writeReadings = <ThrowOnError extends boolean = true>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data',
     ...options,
@@ -431,7 +431,7 @@ export const writeReadings = <ThrowOnError extends boolean = false>(options: Opt
  * fewer than `limit` items, or none, and still have a `Link`.
  *
  */
-export const previewRetention = <ThrowOnError extends boolean = false>(options?: Options<PreviewRetentionData, ThrowOnError>) => (options?.client ?? client).get<PreviewRetentionResponses, PreviewRetentionErrors, ThrowOnError>({
+export const previewRetention = <ThrowOnError extends boolean = true>(options?: Options<PreviewRetentionData, ThrowOnError>) => (options?.client ?? client).get<PreviewRetentionResponses, PreviewRetentionErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/retention',
     ...options
@@ -449,7 +449,7 @@ export const previewRetention = <ThrowOnError extends boolean = false>(options?:
  * is more than `stale_after_seconds`.
  *
  */
-export const listLatestReadings = <ThrowOnError extends boolean = false>(options?: Options<ListLatestReadingsData, ThrowOnError>) => (options?.client ?? client).get<ListLatestReadingsResponses, ListLatestReadingsErrors, ThrowOnError>({
+export const listLatestReadings = <ThrowOnError extends boolean = true>(options?: Options<ListLatestReadingsData, ThrowOnError>) => (options?.client ?? client).get<ListLatestReadingsResponses, ListLatestReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/latest',
     ...options
@@ -495,7 +495,7 @@ export const listLatestReadings = <ThrowOnError extends boolean = false>(options
  * some seconds is answered with 503 and `Retry-After`. Queries that rollups answer never wait.
  *
  */
-export const getHistory = <ThrowOnError extends boolean = false>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
+export const getHistory = <ThrowOnError extends boolean = true>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/history',
     ...options
@@ -522,7 +522,7 @@ export const getHistory = <ThrowOnError extends boolean = false>(options: Option
  * are those of `GET /api/data/history`.
  *
  */
-export const getDownsampledReadings = <ThrowOnError extends boolean = false>(options: Options<GetDownsampledReadingsData, ThrowOnError>) => (options.client ?? client).get<GetDownsampledReadingsResponses, GetDownsampledReadingsErrors, ThrowOnError>({
+export const getDownsampledReadings = <ThrowOnError extends boolean = true>(options: Options<GetDownsampledReadingsData, ThrowOnError>) => (options.client ?? client).get<GetDownsampledReadingsResponses, GetDownsampledReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/downsampled',
     ...options
@@ -549,7 +549,7 @@ export const getDownsampledReadings = <ThrowOnError extends boolean = false>(opt
  * Caching and the limit on expensive queries are those of `GET /api/data/history`.
  *
  */
-export const getStatistics = <ThrowOnError extends boolean = false>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
+export const getStatistics = <ThrowOnError extends boolean = true>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/statistics',
     ...options
@@ -584,7 +584,7 @@ export const getStatistics = <ThrowOnError extends boolean = false>(options: Opt
  * the first one has to wait for too long the answer is 503.
  *
  */
-export const exportReadings = <ThrowOnError extends boolean = false>(options: Options<ExportReadingsData, ThrowOnError>) => (options.client ?? client).get<ExportReadingsResponses, ExportReadingsErrors, ThrowOnError>({
+export const exportReadings = <ThrowOnError extends boolean = true>(options: Options<ExportReadingsData, ThrowOnError>) => (options.client ?? client).get<ExportReadingsResponses, ExportReadingsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/export',
     ...options
@@ -606,7 +606,7 @@ export const exportReadings = <ThrowOnError extends boolean = false>(options: Op
  * anything.
  *
  */
-export const listRejections = <ThrowOnError extends boolean = false>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
+export const listRejections = <ThrowOnError extends boolean = true>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/data/rejections',
     ...options
@@ -619,7 +619,7 @@ export const listRejections = <ThrowOnError extends boolean = false>(options?: O
  * `sensor_id` or `gateway_id` is answered with 400.
  *
  */
-export const listAlarms = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
+export const listAlarms = <ThrowOnError extends boolean = true>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms',
     ...options
@@ -646,7 +646,7 @@ export const listAlarms = <ThrowOnError extends boolean = false>(options?: Optio
  * is stored up to there, and the rest of its readings are rejected as `alarm_overload`.
  *
  */
-export const createAlarm = <ThrowOnError extends boolean = false>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
+export const createAlarm = <ThrowOnError extends boolean = true>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms',
     ...options,
@@ -662,7 +662,7 @@ export const createAlarm = <ThrowOnError extends boolean = false>(options: Optio
  * Each alarm is acknowledged by itself; one that is refused does not affect the others.
  *
  */
-export const acknowledgeAlarms = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmsData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmsResponses, AcknowledgeAlarmsErrors, ThrowOnError>({
+export const acknowledgeAlarms = <ThrowOnError extends boolean = true>(options: Options<AcknowledgeAlarmsData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmsResponses, AcknowledgeAlarmsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/ack',
     ...options,
@@ -680,7 +680,7 @@ export const acknowledgeAlarms = <ThrowOnError extends boolean = false>(options:
  * unless it has events.
  *
  */
-export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
+export const listAlarmEvents = <ThrowOnError extends boolean = true>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/events',
     ...options
@@ -697,7 +697,7 @@ export const listAlarmEvents = <ThrowOnError extends boolean = false>(options?: 
  * very many readings is subject to the limit on expensive queries.
  *
  */
-export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
+export const simulateAlarm = <ThrowOnError extends boolean = true>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/simulate',
     ...options,
@@ -717,7 +717,7 @@ export const simulateAlarm = <ThrowOnError extends boolean = false>(options: Opt
  * alarm is raised 3 times in a minute; the ten most frequent alarms are at most 5 % of all.
  *
  */
-export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
+export const getAlarmKpi = <ThrowOnError extends boolean = true>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/kpi',
     ...options
@@ -730,7 +730,7 @@ export const getAlarmKpi = <ThrowOnError extends boolean = false>(options?: Opti
  * their rules are changed: 409. To silence an alarm, take it out of service.
  *
  */
-export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
+export const deleteAlarm = <ThrowOnError extends boolean = true>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}',
     ...options
@@ -741,7 +741,7 @@ export const deleteAlarm = <ThrowOnError extends boolean = false>(options: Optio
  *
  * Returns its rule and state. The `ETag` is the `rule_version`.
  */
-export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<GetAlarmData, ThrowOnError>) => (options.client ?? client).get<GetAlarmResponses, GetAlarmErrors, ThrowOnError>({
+export const getAlarm = <ThrowOnError extends boolean = true>(options: Options<GetAlarmData, ThrowOnError>) => (options.client ?? client).get<GetAlarmResponses, GetAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}',
     ...options
@@ -763,7 +763,7 @@ export const getAlarm = <ThrowOnError extends boolean = false>(options: Options<
  * /api/alarms`).
  *
  */
-export const updateAlarm = <ThrowOnError extends boolean = false>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
+export const updateAlarm = <ThrowOnError extends boolean = true>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}',
     ...options,
@@ -780,7 +780,7 @@ export const updateAlarm = <ThrowOnError extends boolean = false>(options: Optio
  * since, the answer is 409 and nothing is acknowledged.
  *
  */
-export const acknowledgeAlarm = <ThrowOnError extends boolean = false>(options: Options<AcknowledgeAlarmData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmResponses, AcknowledgeAlarmErrors, ThrowOnError>({
+export const acknowledgeAlarm = <ThrowOnError extends boolean = true>(options: Options<AcknowledgeAlarmData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmResponses, AcknowledgeAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/ack',
     ...options,
@@ -797,7 +797,7 @@ export const acknowledgeAlarm = <ThrowOnError extends boolean = false>(options: 
  * notifications, and comes back by itself.
  *
  */
-export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
+export const shelveAlarm = <ThrowOnError extends boolean = true>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/shelve',
     ...options,
@@ -812,7 +812,7 @@ export const shelveAlarm = <ThrowOnError extends boolean = false>(options: Optio
  *
  * Ends shelving early.
  */
-export const unshelveAlarm = <ThrowOnError extends boolean = false>(options: Options<UnshelveAlarmData, ThrowOnError>) => (options.client ?? client).post<UnshelveAlarmResponses, UnshelveAlarmErrors, ThrowOnError>({
+export const unshelveAlarm = <ThrowOnError extends boolean = true>(options: Options<UnshelveAlarmData, ThrowOnError>) => (options.client ?? client).post<UnshelveAlarmResponses, UnshelveAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/unshelve',
     ...options,
@@ -827,7 +827,7 @@ export const unshelveAlarm = <ThrowOnError extends boolean = false>(options: Opt
  *
  * Allowed once its condition is over.
  */
-export const resetAlarm = <ThrowOnError extends boolean = false>(options: Options<ResetAlarmData, ThrowOnError>) => (options.client ?? client).post<ResetAlarmResponses, ResetAlarmErrors, ThrowOnError>({
+export const resetAlarm = <ThrowOnError extends boolean = true>(options: Options<ResetAlarmData, ThrowOnError>) => (options.client ?? client).post<ResetAlarmResponses, ResetAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/reset',
     ...options,
@@ -842,7 +842,7 @@ export const resetAlarm = <ThrowOnError extends boolean = false>(options: Option
  *
  * Lasts until the alarm is returned to service; requires a reason.
  */
-export const takeAlarmOutOfService = <ThrowOnError extends boolean = false>(options: Options<TakeAlarmOutOfServiceData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutOfServiceResponses, TakeAlarmOutOfServiceErrors, ThrowOnError>({
+export const takeAlarmOutOfService = <ThrowOnError extends boolean = true>(options: Options<TakeAlarmOutOfServiceData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutOfServiceResponses, TakeAlarmOutOfServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/out-of-service',
     ...options,
@@ -857,7 +857,7 @@ export const takeAlarmOutOfService = <ThrowOnError extends boolean = false>(opti
  *
  * The state is then what the readings say.
  */
-export const returnAlarmToService = <ThrowOnError extends boolean = false>(options: Options<ReturnAlarmToServiceData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmToServiceResponses, ReturnAlarmToServiceErrors, ThrowOnError>({
+export const returnAlarmToService = <ThrowOnError extends boolean = true>(options: Options<ReturnAlarmToServiceData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmToServiceResponses, ReturnAlarmToServiceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/return-to-service',
     ...options,
@@ -872,7 +872,7 @@ export const returnAlarmToService = <ThrowOnError extends boolean = false>(optio
  *
  * Adds a comment to the alarm log.
  */
-export const commentOnAlarm = <ThrowOnError extends boolean = false>(options: Options<CommentOnAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentOnAlarmResponses, CommentOnAlarmErrors, ThrowOnError>({
+export const commentOnAlarm = <ThrowOnError extends boolean = true>(options: Options<CommentOnAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentOnAlarmResponses, CommentOnAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/comments',
     ...options,
@@ -887,7 +887,7 @@ export const commentOnAlarm = <ThrowOnError extends boolean = false>(options: Op
  *
  * Returns its part of the alarm log, oldest first; also of a deleted alarm.
  */
-export const listEventsForAlarm = <ThrowOnError extends boolean = false>(options: Options<ListEventsForAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsForAlarmResponses, ListEventsForAlarmErrors, ThrowOnError>({
+export const listEventsForAlarm = <ThrowOnError extends boolean = true>(options: Options<ListEventsForAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsForAlarmResponses, ListEventsForAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/events',
     ...options
@@ -900,7 +900,7 @@ export const listEventsForAlarm = <ThrowOnError extends boolean = false>(options
  * it is not in use, that an input is stale, or that the reading that raised it was deleted.
  *
  */
-export const explainAlarm = <ThrowOnError extends boolean = false>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
+export const explainAlarm = <ThrowOnError extends boolean = true>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/alarms/{id}/explain',
     ...options
@@ -913,7 +913,7 @@ export const explainAlarm = <ThrowOnError extends boolean = false>(options: Opti
  * and host are returned.
  *
  */
-export const listNotificationChannels = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
+export const listNotificationChannels = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels',
     ...options
@@ -936,7 +936,7 @@ export const listNotificationChannels = <ThrowOnError extends boolean = false>(o
  * every connection, unless `OEI_NOTIFY_ALLOWED_TARGETS` names them.
  *
  */
-export const createNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
+export const createNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels',
     ...options,
@@ -951,7 +951,7 @@ export const createNotificationChannel = <ThrowOnError extends boolean = false>(
  *
  * A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
  */
-export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
+export const deleteNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels/{id}',
     ...options
@@ -962,7 +962,7 @@ export const deleteNotificationChannel = <ThrowOnError extends boolean = false>(
  *
  * Returns it without its secret.
  */
-export const getNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
+export const getNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels/{id}',
     ...options
@@ -975,7 +975,7 @@ export const getNotificationChannel = <ThrowOnError extends boolean = false>(opt
  * use the new values.
  *
  */
-export const updateNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
+export const updateNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels/{id}',
     ...options,
@@ -992,7 +992,7 @@ export const updateNotificationChannel = <ThrowOnError extends boolean = false>(
  * result. It is listed as a delivery of kind `test`.
  *
  */
-export const testNotificationChannel = <ThrowOnError extends boolean = false>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
+export const testNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/channels/{id}/test',
     ...options
@@ -1003,7 +1003,7 @@ export const testNotificationChannel = <ThrowOnError extends boolean = false>(op
  *
  * Ordered by id.
  */
-export const listNotificationRoutes = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
+export const listNotificationRoutes = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/routes',
     ...options
@@ -1021,7 +1021,7 @@ export const listNotificationRoutes = <ThrowOnError extends boolean = false>(opt
  * `remind_seconds`, and the escalation channel is notified once, after `escalate_seconds`.
  *
  */
-export const createNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
+export const createNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/routes',
     ...options,
@@ -1036,7 +1036,7 @@ export const createNotificationRoute = <ThrowOnError extends boolean = false>(op
  *
  * Events that it has grouped are still sent; reminders end.
  */
-export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
+export const deleteNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/routes/{id}',
     ...options
@@ -1047,7 +1047,7 @@ export const deleteNotificationRoute = <ThrowOnError extends boolean = false>(op
  *
  * Returns what it matches and where it sends.
  */
-export const getNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
+export const getNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/routes/{id}',
     ...options
@@ -1059,7 +1059,7 @@ export const getNotificationRoute = <ThrowOnError extends boolean = false>(optio
  * Members that are absent keep their value. The change applies to events from now on.
  *
  */
-export const updateNotificationRoute = <ThrowOnError extends boolean = false>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
+export const updateNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/routes/{id}',
     ...options,
@@ -1074,7 +1074,7 @@ export const updateNotificationRoute = <ThrowOnError extends boolean = false>(op
  *
  * Newest first. Silences that have ended are listed for as long as deliveries are.
  */
-export const listNotificationSilences = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationSilencesResponses, ListNotificationSilencesErrors, ThrowOnError>({
+export const listNotificationSilences = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationSilencesResponses, ListNotificationSilencesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/silences',
     ...options
@@ -1089,7 +1089,7 @@ export const listNotificationSilences = <ThrowOnError extends boolean = false>(o
  * that are due meanwhile follow at the end if the alarm still stands.
  *
  */
-export const createNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<CreateNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationSilenceResponses, CreateNotificationSilenceErrors, ThrowOnError>({
+export const createNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationSilenceResponses, CreateNotificationSilenceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/silences',
     ...options,
@@ -1104,7 +1104,7 @@ export const createNotificationSilence = <ThrowOnError extends boolean = false>(
  *
  * Returns it with its creator and the number of events that it held back.
  */
-export const getNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<GetNotificationSilenceData, ThrowOnError>) => (options.client ?? client).get<GetNotificationSilenceResponses, GetNotificationSilenceErrors, ThrowOnError>({
+export const getNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<GetNotificationSilenceData, ThrowOnError>) => (options.client ?? client).get<GetNotificationSilenceResponses, GetNotificationSilenceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/silences/{id}',
     ...options
@@ -1117,7 +1117,7 @@ export const getNotificationSilence = <ThrowOnError extends boolean = false>(opt
  * 409.
  *
  */
-export const endNotificationSilence = <ThrowOnError extends boolean = false>(options: Options<EndNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<EndNotificationSilenceResponses, EndNotificationSilenceErrors, ThrowOnError>({
+export const endNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<EndNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<EndNotificationSilenceResponses, EndNotificationSilenceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/silences/{id}/end',
     ...options
@@ -1131,7 +1131,7 @@ export const endNotificationSilence = <ThrowOnError extends boolean = false>(opt
  * otherwise.
  *
  */
-export const listNotificationDeliveries = <ThrowOnError extends boolean = false>(options?: Options<ListNotificationDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationDeliveriesResponses, ListNotificationDeliveriesErrors, ThrowOnError>({
+export const listNotificationDeliveries = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationDeliveriesResponses, ListNotificationDeliveriesErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/deliveries',
     ...options
@@ -1142,7 +1142,7 @@ export const listNotificationDeliveries = <ThrowOnError extends boolean = false>
  *
  * Returns it with its first 100 events.
  */
-export const getNotificationDelivery = <ThrowOnError extends boolean = false>(options: Options<GetNotificationDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetNotificationDeliveryResponses, GetNotificationDeliveryErrors, ThrowOnError>({
+export const getNotificationDelivery = <ThrowOnError extends boolean = true>(options: Options<GetNotificationDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetNotificationDeliveryResponses, GetNotificationDeliveryErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/notifications/deliveries/{id}',
     ...options
@@ -1153,7 +1153,7 @@ export const getNotificationDelivery = <ThrowOnError extends boolean = false>(op
  *
  * Valid for one connection within 30 s, in the login session of the access token.
  */
-export const createWebSocketTicket = <ThrowOnError extends boolean = false>(options?: Options<CreateWebSocketTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateWebSocketTicketResponses, CreateWebSocketTicketErrors, ThrowOnError>({
+export const createWebSocketTicket = <ThrowOnError extends boolean = true>(options?: Options<CreateWebSocketTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateWebSocketTicketResponses, CreateWebSocketTicketErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
     url: '/api/ws/ticket',
     ...options
@@ -1164,7 +1164,7 @@ export const createWebSocketTicket = <ThrowOnError extends boolean = false>(opti
  *
  * Answered with 503 when a dependency that the service needs is down.
  */
-export const getHealth = <ThrowOnError extends boolean = false>(options?: Options<GetHealthData, ThrowOnError>) => (options?.client ?? client).get<GetHealthResponses, GetHealthErrors, ThrowOnError>({ url: '/health', ...options });
+export const getHealth = <ThrowOnError extends boolean = true>(options?: Options<GetHealthData, ThrowOnError>) => (options?.client ?? client).get<GetHealthResponses, GetHealthErrors, ThrowOnError>({ url: '/health', ...options });
 
 /**
  * Check liveness
@@ -1172,7 +1172,7 @@ export const getHealth = <ThrowOnError extends boolean = false>(options?: Option
  * Answered with 200 as long as the process answers. Restart the process when this fails.
  *
  */
-export const getLiveness = <ThrowOnError extends boolean = false>(options?: Options<GetLivenessData, ThrowOnError>) => (options?.client ?? client).get<GetLivenessResponses, GetLivenessErrors, ThrowOnError>({ url: '/health/live', ...options });
+export const getLiveness = <ThrowOnError extends boolean = true>(options?: Options<GetLivenessData, ThrowOnError>) => (options?.client ?? client).get<GetLivenessResponses, GetLivenessErrors, ThrowOnError>({ url: '/health/live', ...options });
 
 /**
  * Check readiness
@@ -1181,7 +1181,7 @@ export const getLiveness = <ThrowOnError extends boolean = false>(options?: Opti
  * Send it no requests then.
  *
  */
-export const getReadiness = <ThrowOnError extends boolean = false>(options?: Options<GetReadinessData, ThrowOnError>) => (options?.client ?? client).get<GetReadinessResponses, GetReadinessErrors, ThrowOnError>({ url: '/health/ready', ...options });
+export const getReadiness = <ThrowOnError extends boolean = true>(options?: Options<GetReadinessData, ThrowOnError>) => (options?.client ?? client).get<GetReadinessResponses, GetReadinessErrors, ThrowOnError>({ url: '/health/ready', ...options });
 
 /**
  * Get metrics for Prometheus
@@ -1197,18 +1197,18 @@ export const getReadiness = <ThrowOnError extends boolean = false>(options?: Opt
  * `websocket_connections_active`.
  *
  */
-export const getMetrics = <ThrowOnError extends boolean = false>(options?: Options<GetMetricsData, ThrowOnError>) => (options?.client ?? client).get<GetMetricsResponses, GetMetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
+export const getMetrics = <ThrowOnError extends boolean = true>(options?: Options<GetMetricsData, ThrowOnError>) => (options?.client ?? client).get<GetMetricsResponses, GetMetricsErrors, ThrowOnError>({ url: '/metrics', ...options });
 
 /**
  * Get the version
  *
  * Returns version and origin of the program.
  */
-export const getVersion = <ThrowOnError extends boolean = false>(options?: Options<GetVersionData, ThrowOnError>) => (options?.client ?? client).get<GetVersionResponses, GetVersionErrors, ThrowOnError>({ url: '/version', ...options });
+export const getVersion = <ThrowOnError extends boolean = true>(options?: Options<GetVersionData, ThrowOnError>) => (options?.client ?? client).get<GetVersionResponses, GetVersionErrors, ThrowOnError>({ url: '/version', ...options });
 
 /**
  * Get this document as JSON
  *
  * For generators and documentation pages.
  */
-export const getOpenApi = <ThrowOnError extends boolean = false>(options?: Options<GetOpenApiData, ThrowOnError>) => (options?.client ?? client).get<GetOpenApiResponses, GetOpenApiErrors, ThrowOnError>({ url: '/openapi.json', ...options });
+export const getOpenApi = <ThrowOnError extends boolean = true>(options?: Options<GetOpenApiData, ThrowOnError>) => (options?.client ?? client).get<GetOpenApiResponses, GetOpenApiErrors, ThrowOnError>({ url: '/openapi.json', ...options });

@@ -1,0 +1,2 @@
+// Options for TanStack Query v5.
+export {};

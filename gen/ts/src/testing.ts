@@ -1,0 +1,2 @@
+// What tests of programs that use this package need.
+export {};
