@@ -109,7 +109,7 @@ func (s *Server) CreateAlarm(
 		Body: body,
 		Headers: api.CreateAlarm201ResponseHeaders{
 			ETag:     etag(a.RuleVersion),
-			Location: fmt.Sprintf("/api/alarms/%d", a.ID),
+			Location: address(ctx, "/api/alarms/%d", a.ID),
 		},
 	}, err
 }

@@ -18,9 +18,12 @@ type Config struct {
 	Port int    `mapstructure:"port"` // 0: any free port
 	// AllowedOrigins are the origins whose pages may call the API, as https://host[:port].
 	AllowedOrigins []string `mapstructure:"allowed_origins"`
-	// TrustedProxies are the addresses and networks whose X-Forwarded-For is trusted.
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For and X-Forwarded-Prefix
+	// are trusted.
 	TrustedProxies []string `mapstructure:"trusted_proxies"`
-	BodyLimit      int64    `mapstructure:"body_limit"` // bytes
+	// BasePath is the path below which clients see the service, such as /oei; empty: the root.
+	BasePath  string `mapstructure:"base_path"`
+	BodyLimit int64  `mapstructure:"body_limit"` // bytes
 
 	// RequestTimeout begins with the head of the request and ends with the answer.
 	RequestTimeout    time.Duration `mapstructure:"request_timeout"`
@@ -61,6 +64,9 @@ func (c Config) Validate() error {
 		errs = append(errs, err)
 	}
 	if _, err := c.proxies(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.basePath(); err != nil {
 		errs = append(errs, err)
 	}
 	for _, d := range []struct {

@@ -191,7 +191,8 @@ func (c *contract) find(ctx echo.Context) (*operation, *problem) {
 		return &operation{id: none, method: none, path: none, access: access{role: store.Viewer}},
 			&problem{
 				status: http.StatusNotFound,
-				detail: "This address does not exist; see /docs for those that do.",
+				detail: "This address does not exist; see " +
+					address(ctx.Request().Context(), "/docs") + " for those that do.",
 			}
 	}
 	gone := &operation{id: none, method: none, path: none}

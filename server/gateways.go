@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/oei-ms/oei-ms/gen/api"
 	"github.com/oei-ms/oei-ms/store"
@@ -71,7 +70,7 @@ func (s *Server) CreateGateway(
 		Body: gatewayJSON(g),
 		Headers: api.CreateGateway201ResponseHeaders{
 			ETag:     etag(g.Version),
-			Location: fmt.Sprintf("/api/gateways/%d", g.ID),
+			Location: address(ctx, "/api/gateways/%d", g.ID),
 		},
 	}, nil
 }

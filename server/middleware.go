@@ -7,12 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -27,6 +25,7 @@ type call struct {
 	id        string // for the log and for the client
 	addr      string // the client's, without port
 	url       url.URL
+	prefix    string // before the paths of the service, in the addresses that the client uses
 	operation string // in the contract, or none; so are method and endpoint
 	method    string
 	endpoint  string
@@ -45,6 +44,11 @@ func callOf(ctx context.Context) *call {
 		return c
 	}
 	return &call{}
+}
+
+// address returns the address of a path of the service as the client must write it.
+func address(ctx context.Context, format string, args ...any) string {
+	return callOf(ctx).prefix + fmt.Sprintf(format, args...)
 }
 
 type httpMetrics struct {
@@ -72,52 +76,6 @@ func (m httpMetrics) count(operation, method, endpoint string, status int) {
 	m.requests.WithLabelValues(operation, method, endpoint, strconv.Itoa(status)).Inc()
 }
 
-// front prepares every request before it is routed: it sets the address of the client from the
-// headers of trusted proxies, and turns HEAD into GET, whose body net/http leaves out.
-func (s *Server) front(next http.Handler) (http.Handler, error) {
-	proxies, err := s.cfg.proxies()
-	if err != nil {
-		return nil, err
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		routed(r)
-		r2 := *r
-		r2.RemoteAddr = clientAddr(r, proxies)
-		if r.Method == http.MethodHead && r.Header.Get("Upgrade") == "" {
-			r2.Method = http.MethodGet
-		}
-		next.ServeHTTP(w, &r2)
-	}), nil
-}
-
-// clientAddr follows X-Forwarded-For from the connection backwards, as long as the addresses are
-// those of trusted proxies.
-func clientAddr(r *http.Request, proxies []netip.Prefix) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || len(proxies) == 0 {
-		return r.RemoteAddr
-	}
-	addr := at.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && isWithin(addr, proxies); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = hop.Unmap()
-	}
-	return netip.AddrPortFrom(addr, at.Port()).String()
-}
-
-func isWithin(addr netip.Addr, networks []netip.Prefix) bool {
-	for _, n := range networks {
-		if n.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
 // observe gives a request its id, headers and time limit. It answers errors, and counts and logs
 // answers.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
@@ -132,6 +90,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			id:             requestID(r),
 			addr:           addr,
 			url:            *r.URL,
+			prefix:         prefixOf(r.Context()),
 			operation:      none,
 			method:         none,
 			endpoint:       none,

@@ -89,7 +89,7 @@ func (s *Server) CreateNotificationChannel(
 		Body: created,
 		Headers: api.CreateNotificationChannel201ResponseHeaders{
 			ETag:     etag(c.Version),
-			Location: fmt.Sprintf("/api/notifications/channels/%d", c.ID),
+			Location: address(ctx, "/api/notifications/channels/%d", c.ID),
 		},
 	}, nil
 }

@@ -74,7 +74,7 @@ func (s *Server) CreateNotificationRoute(
 		Body: routeJSON(r),
 		Headers: api.CreateNotificationRoute201ResponseHeaders{
 			ETag:     etag(r.Version),
-			Location: fmt.Sprintf("/api/notifications/routes/%d", r.ID),
+			Location: address(ctx, "/api/notifications/routes/%d", r.ID),
 		},
 	}, nil
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -74,7 +73,7 @@ func (s *Server) CreateNotificationSilence(
 	return api.CreateNotificationSilence201JSONResponse{
 		Body: silenceJSON(v),
 		Headers: api.CreateNotificationSilence201ResponseHeaders{
-			Location: fmt.Sprintf("/api/notifications/silences/%d", v.ID),
+			Location: address(ctx, "/api/notifications/silences/%d", v.ID),
 		},
 	}, nil
 }

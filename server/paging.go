@@ -99,7 +99,7 @@ func nextPage(ctx context.Context, cursor string) string {
 	u := callOf(ctx).url
 	q := u.Query()
 	q.Set("cursor", cursor)
-	return fmt.Sprintf("<%s?%s>; rel=\"next\"", u.EscapedPath(), q.Encode())
+	return fmt.Sprintf("<%s?%s>; rel=\"next\"", address(ctx, "%s", u.EscapedPath()), q.Encode())
 }
 
 // totalCount returns the number of all rows that match filter, for X-Total-Count, when it is

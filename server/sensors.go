@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 
 	"github.com/oapi-codegen/nullable"
 
@@ -87,7 +86,7 @@ func (s *Server) CreateSensor(
 		Body: sensorJSON(v),
 		Headers: api.CreateSensor201ResponseHeaders{
 			ETag:     etag(v.Version),
-			Location: fmt.Sprintf("/api/sensors/%d", v.ID),
+			Location: address(ctx, "/api/sensors/%d", v.ID),
 		},
 	}, nil
 }

@@ -122,7 +122,7 @@ func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 	if err := contract.covers(e.Routes()); err != nil {
 		return nil, err
 	}
-	if s.handler, err = s.front(e); err != nil {
+	if s.handler, err = newFront(cfg, e, d.Log); err != nil {
 		return nil, err
 	}
 	return s, nil

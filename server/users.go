@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -60,7 +59,7 @@ func (s *Server) CreateUser(
 		Body: userJSON(u),
 		Headers: api.CreateUser201ResponseHeaders{
 			ETag:     etag(u.Version),
-			Location: fmt.Sprintf("/api/users/%d", u.ID),
+			Location: address(ctx, "/api/users/%d", u.ID),
 		},
 	}, nil
 }
