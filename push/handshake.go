@@ -31,8 +31,8 @@ type HandshakeError struct {
 func (e *HandshakeError) Error() string { return e.Reason.Error() }
 func (e *HandshakeError) Unwrap() error { return e.Reason }
 
-// upgrade makes r a WebSocket. When r must be answered with an error, upgrade sets the headers of
-// that answer and returns a HandshakeError.
+// upgrade makes r a WebSocket, with the headers that the caller has set for the answer. When r must
+// be answered with an error, upgrade sets the headers of that answer and returns a HandshakeError.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
 	switch {
 	case !isHandshake(r):
@@ -47,7 +47,7 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request) (*websocket.Conn, 
 	upgrader.Error = func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
 		refused = &HandshakeError{Status: status, Reason: reason}
 	}
-	ws, err := upgrader.Upgrade(hijacker{w}, r, nil)
+	ws, err := upgrader.Upgrade(hijacker{w}, r, w.Header())
 	if refused == nil {
 		return ws, err
 	}

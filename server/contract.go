@@ -34,8 +34,9 @@ type operation struct {
 	id, method, path string
 	logAtInfo        bool // not only at debug: configuration, login and logout
 	access
-	parameters []parameter
-	body       openapi3.Content
+	parameters  []parameter
+	body        openapi3.Content
+	deprecation *deprecation // nil: it is not deprecated
 }
 
 // access holds who may call an operation.
@@ -79,8 +80,16 @@ func newContract(doc *openapi3.T) (*contract, error) {
 				errs = append(errs, fmt.Errorf("contract: %s: %w", op.OperationID, err))
 				continue
 			}
+			deprecation, err := deprecationOf(op)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("contract: %s: %w", op.OperationID, err))
+			}
 			o := &operation{
-				id: op.OperationID, method: method, path: path, access: access,
+				id:          op.OperationID,
+				method:      method,
+				path:        path,
+				access:      access,
+				deprecation: deprecation,
 				logAtInfo: method != http.MethodGet && !slices.Contains(op.Tags, "data") &&
 					!slices.Contains(op.Tags, "live"),
 			}
@@ -216,6 +225,9 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 		call := callOf(c.Request().Context())
 		call.operation, call.method, call.endpoint = op.id, op.method, op.path
 		call.logAtInfo = op.logAtInfo
+		if op.deprecation != nil {
+			op.deprecation.announce(c)
+		}
 		var err error
 		if call.principal, err = s.admit(c.Request(), op); err != nil {
 			return err

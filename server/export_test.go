@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // NewQueryLimiter, Acquire and PerPiece are for tests of the query limiter.
@@ -42,6 +45,11 @@ func KeyFor(name, noun string) (key string, isKey bool, err error) {
 func (s *Server) HoldHeads() (release func()) {
 	s.connections.heads.Add(maxHeads)
 	return func() { s.connections.heads.Add(-maxHeads) }
+}
+
+// AnnounceDeprecation announces a deprecation in the answer of c.
+func AnnounceDeprecation(c echo.Context, since, sunset time.Time, guide string) {
+	(&deprecation{since: since, sunset: sunset, guide: guide}).announce(c)
 }
 
 // FaultsOf returns the fields and reasons of a *problem.

@@ -108,8 +108,9 @@ func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 				"X-Request-ID",
 			},
 			ExposeHeaders: []string{
-				"Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location",
-				"Retry-After", "X-Next-Cursor", "X-Request-ID", "X-Total-Count", "X-Truncated",
+				"Content-Disposition", "Deprecation", "ETag", "Idempotency-Replayed", "Link",
+				"Location", "Retry-After", "Sunset", "X-Next-Cursor", "X-Request-ID",
+				"X-Total-Count", "X-Truncated",
 			},
 			MaxAge: 600,
 		}))

@@ -16,7 +16,20 @@ import (
 
 // openWebSocket answers GET /ws.
 func (s *Server) openWebSocket(c echo.Context) error {
-	return s.serveLive(c, nil)
+	topics := c.QueryParams()["topic"]
+	ctx := c.Request().Context()
+	if callOf(ctx).principal == nil { // the client is told after its auth frame
+		return s.serveLive(c, topics)
+	}
+	for i, err := range checkTopics(ctx, s.store, topics) {
+		switch {
+		case errors.Is(err, push.ErrUnknownTopic):
+			return invalid("topic", fmt.Sprintf("%q does not exist", topics[i]))
+		case err != nil:
+			return err
+		}
+	}
+	return s.serveLive(c, topics)
 }
 
 // openSensorWebSocket answers GET /ws/sensors/{id}.

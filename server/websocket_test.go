@@ -136,12 +136,20 @@ func TestWebSocket_OfOneSensor(t *testing.T) {
 	s := start(t)
 	v := s.addSensor(s.addGateway().ID)
 	token := s.token(s.users[store.Viewer])
-	conn, _ := s.dial(fmt.Sprintf("/ws/sensors/%d", v.ID), "Authorization", "Bearer "+token)
-	expect(t, conn, "subscribed")
-	s.hub.Publish([]push.Reading{{SensorID: v.ID, Timestamp: time.Now(), Quality: "good"}})
-	expect(t, conn, "sensor_data")
+	for _, path := range []string{
+		fmt.Sprintf("/ws/sensors/%d", v.ID), fmt.Sprintf("/ws?topic=sensors/%d", v.ID),
+		fmt.Sprintf("/ws?topic=gateways/status&topic=sensors%%2F%d", v.ID),
+	} {
+		conn, _ := s.dial(path, "Authorization", "Bearer "+token)
+		expect(t, conn, "subscribed")
+		s.hub.Publish([]push.Reading{{SensorID: v.ID, Timestamp: time.Now(), Quality: "good"}})
+		expect(t, conn, "sensor_data")
+	}
 	for path, want := range map[string]int{
 		"/ws/sensors/99": 404, "/ws/sensors/0": 400, "/ws/sensors/x": 400,
+		"/ws?topic=sensors/99": 400, "/ws?topic=x": 400, "/ws?topic=": 400,
+		"/ws?topic=sensors/1&topic=gateways/99":                  400,
+		"/ws?topic=alarms" + strings.Repeat("&topic=alarms", 20): 400,
 	} {
 		if _, res := s.dial(path, "Authorization", "Bearer "+token); res.StatusCode != want {
 			t.Errorf("%s: got %d, want %d", path, res.StatusCode, want)
@@ -254,6 +262,26 @@ func TestWebSocket_RequestWithoutHandshake(t *testing.T) {
 				t.Errorf("Upgrade: got %q", got)
 			}
 		})
+	}
+}
+
+// A connection that logs in after the handshake is closed for a topic that does not exist.
+func TestWebSocket_TopicsAreCheckedAfterLogin(t *testing.T) {
+	s := start(t)
+	v := s.addSensor(s.addGateway().ID)
+	token := s.token(s.users[store.Viewer])
+	for topic, exists := range map[string]bool{
+		fmt.Sprintf("sensors/%d", v.ID): true, "sensors/99": false,
+	} {
+		conn, _ := s.dial("/ws?topic=" + topic)
+		if err := conn.WriteJSON(members{"type": "auth", "token": token}); err != nil {
+			t.Fatal(err)
+		}
+		if exists {
+			expect(t, conn, "subscribed")
+		} else {
+			expectClose(t, conn, push.CloseForbidden)
+		}
 	}
 }
 

@@ -2641,22 +2641,19 @@ type GatewayUpdate struct {
 //
 // Example: {"database":"connected","dependencies":[{"detail":"PostgreSQL 15.18","kind":"embedded","latency_ms":0.2,"name":"database","required":true,"state":"up"}],"mqtt":"connected","redis":"connected","status":"healthy","timestamp":"2026-01-02T03:04:05.678900Z","uptime_seconds":86400,"version":"0.1.0"}
 type Health struct {
-	// Database Whether the service is available, in one word for simple checks; `dependencies` has the
-	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
-	// `connected` as long as that works.
+	// Database State of PostgreSQL, for old clients.
+	// Deprecated: Use dependencies.
 	Database ConnectionStatus `json:"database"`
 
 	// Dependencies State of each dependency.
 	Dependencies []Dependency `json:"dependencies"`
 
-	// Mqtt Whether the service is available, in one word for simple checks; `dependencies` has the
-	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
-	// `connected` as long as that works.
+	// Mqtt State of the MQTT broker, for old clients.
+	// Deprecated: Use dependencies.
 	Mqtt ConnectionStatus `json:"mqtt"`
 
-	// Redis Whether the service is available, in one word for simple checks; `dependencies` has the
-	// details. A service whose work is done in this process, such as Redis without `REDIS_URL`, is
-	// `connected` as long as that works.
+	// Redis State of Redis, for old clients.
+	// Deprecated: Use dependencies.
 	Redis ConnectionStatus `json:"redis"`
 
 	// Status `healthy`, `degraded` when something that is not required is down, or `down`.

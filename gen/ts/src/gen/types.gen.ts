@@ -3502,8 +3502,23 @@ export type Health = {
      * Version of the program.
      */
     version: string;
+    /**
+     * State of PostgreSQL, for old clients.
+     *
+     * @deprecated
+     */
     database: ConnectionStatus;
+    /**
+     * State of Redis, for old clients.
+     *
+     * @deprecated
+     */
     redis: ConnectionStatus;
+    /**
+     * State of the MQTT broker, for old clients.
+     *
+     * @deprecated
+     */
     mqtt: ConnectionStatus;
     /**
      * Seconds since the start.
