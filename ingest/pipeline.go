@@ -108,11 +108,7 @@ func New(
 		ended:      make(chan struct{}),
 	}
 	for i := range p.lanes {
-		p.lanes[i] = &lane{
-			pipeline: p,
-			entries:  make(chan *entry, 1024),
-			pacing:   pacing{target: p.cfg.TargetLatency},
-		}
+		p.lanes[i] = &lane{pipeline: p, entries: make(chan *entry, 1024)}
 	}
 	return p
 }

@@ -1,231 +1,641 @@
-// Live data over a WebSocket that logs in, subscribes, renews its login, and reconnects after a lost connection.
-import type { WsClientMessage, WsPosition, WsServerMessage, WsSubscribe, WsTopic } from './gen/types.gen.js';
+import type {
+  AlarmEvent,
+  WsClientMessage,
+  WsPosition,
+  WsSensorReading,
+  WsServerMessage,
+} from './gen/types.gen.js';
+import {
+  isAlarmTopic,
+  isReadingTopic,
+  LiveError,
+  type ReadingEvent,
+  type Topic,
+} from './live/events.js';
+import {
+  attempt,
+  type Connection,
+  Consumer,
+  type SubscribeOptions,
+  type Subscription,
+} from './live/subscription.js';
 
-export type { WsPosition, WsServerMessage, WsTopic } from './gen/types.gen.js';
+export type { WsPosition } from './gen/types.gen.js';
+export type * from './live/events.js';
+export type { GaplessOptions } from './live/gapless.js';
+export type { SubscribeOptions, Subscription } from './live/subscription.js';
+export { LiveError } from './live/events.js';
 
-/** Options of a subscription; see `WsSubscribe`. */
-export type SubscribeOptions = Pick<WsSubscribe, 'policy' | 'interval_ms' | 'snapshot'>;
-
-export interface LiveOptions {
-  /** Address of `/ws`, with http or ws as its scheme. In a page of the same server `/ws` is enough. */
-  url: string | URL;
-  /** Returns the access token. Called for every connection and before the login expires; refresh the session here. */
-  token: () => string | Promise<string>;
+/** The server and who logs in to it: a session has these, and so has an object of these two. */
+export interface LiveSession {
+  /** Address of the server, such as `https://oei.example`; `/` in a page of the same server. */
+  readonly url: string | URL;
   /**
-   * Called with every message except `ping`, in order. Alarm events are complete and each comes once, across reconnections; after
-   * `resync` the `alarm_snapshot` replaces what the client knew. Readings missed between `waiting` and `subscribed`, or before a
-   * `resync` of readings, can be read with `listReadings`; topics with `snapshot` send the newest readings again.
+   * Returns an access token or API key. Called for every connection and before a login expires.
+   * `refused` is a token that the server does not accept any more.
    */
-  onMessage: (message: WsServerMessage) => void;
-  /** Called with every change of the connection's state. */
-  onState?: (state: LiveState) => void;
-  /** Position in the alarm log to resume after: the `position` of an earlier `Live`. Without it, events from now on are sent. */
-  resume?: WsPosition;
-  /** Whether readings come in batches, as `sensor_data_batch`. */
-  batch?: boolean;
-  /** WebSocket class for environments without a global one. */
-  WebSocket?: typeof WebSocket;
+  token(options?: { refused?: string }): string | Promise<string>;
+  /** Client whose `fetch` requests what `gapless` subscriptions read. */
+  readonly client?: { getConfig(): { fetch?: typeof fetch } };
 }
 
+/** Options of `Live`. */
+export type LiveOptions = ({ session: LiveSession } | LiveSession) & {
+  /** Where to continue in the alarm log: epoch and offset of the last event that was seen. */
+  resume?: WsPosition;
+  /** WebSocket class where there is no global one, as in Node.js 20. */
+  WebSocket?: new (url: string) => WebSocket;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof fetch;
+};
+
+/**
+ * State of the connection. Times are milliseconds since 1970 by the clock of this machine. `since`
+ * is when something last came from the server: what is shown may have changed after that; it is
+ * absent before the first login.
+ */
 export type LiveState =
-  | { state: 'connecting' }
-  | { state: 'open' }
-  /** Reconnects after `delay` milliseconds. */
-  | { state: 'waiting'; delay: number; code: number; reason: string }
-  /** Closed by `close`, or because the server does not admit this client; does not reconnect. */
-  | { state: 'closed'; code: number; reason: string };
+  /** Connecting and logging in. */
+  | { state: 'connecting'; since?: number }
+  /** Events come as they happen. */
+  | { state: 'live' }
+  /** The connection is open, but nothing came for longer than the server is silent. */
+  | { state: 'stale'; since?: number }
+  /** The connection was lost, with that close code. It tries again `at` that time. */
+  | { state: 'waiting'; since?: number; at: number; code: number; reason: string }
+  /** Like `waiting`, while this machine has no network. */
+  | { state: 'offline'; since?: number; at: number; code: number; reason: string }
+  /** It does not try again: `close` was called (1000), or the server does not admit this client. */
+  | { state: 'closed'; since?: number; code: number; reason: string };
 
-const finalCodes = new Set([1009, 4400, 4403]); // close codes after which it does not reconnect
-const overloadCodes = new Set([1013, 4429]); // close codes after which it waits for at least 5 s
-const alarmsTooSlow = 4413; // alarm events came faster than they were read: reconnect at once
-const silenceTimeout = 75_000; // the server sends a ping every 30 s
-const maxTopicsPerMessage = 1000;
+const finalCodes = new Set([1009, 4400, 4403]);
+const restartCodes = new Set([1001, 1012]);
+const overloadCodes = new Set([1013, 4429]);
+const maxRefusals = 3; // of tokens, in succession
+const maxTopics = 1000; // of one message
+const tickMs = 1000;
+const sleepMs = 5000; // a tick that is this late tells that the machine or the page slept
+const silenceMs = 35_000; // the server sends something every 30 s
+const recentMs = 5000; // a connection that received something so recently needs no check
+const checkMs = 1500; // for an answer to a check
+const connectMs = 10_000; // for a login, with its token
+const updateMs = 200; // between two updates of the subscriptions
 
+/**
+ * A live connection, shared by all its subscriptions. It connects, renews its login, notices when
+ * the page or the machine slept or changed its network, reconnects and subscribes again.
+ *
+ * ```ts
+ * const live = new Live({ session });
+ * live.subscribe(['sensors/1', 'alarms'], {
+ *   snapshot: true,
+ *   onReading: ({ sensor_id, value }) => show(sensor_id, value),
+ *   onAlarmSnapshot: ({ alarms }) => list.replace(alarms),
+ *   onAlarm: ({ event }) => list.apply(event),
+ * });
+ * for await (const reading of live.subscribe('sensors/1', { gapless: true })) draw(reading);
+ * ```
+ */
 export class Live {
-  readonly #options: LiveOptions;
-  readonly #topics = new Map<WsTopic, SubscribeOptions>();
-  #position: WsPosition | undefined; // in the alarm log
-  #socket: WebSocket | undefined;
-  #open = false;
-  #closed = false;
+  readonly #session: LiveSession;
+  readonly #WebSocket: new (url: string) => WebSocket;
+  readonly #fetch: typeof fetch | undefined;
+  readonly #connection: Connection;
+  readonly #consumers = new Map<Topic, Set<Consumer>>();
+  readonly #listeners = new Set<(state: LiveState) => void>();
+  readonly #closing = new AbortController();
+
+  #state: LiveState = { state: 'connecting' };
+  #socket?: WebSocket;
+  #isOpen = false; // logged in
+  #attempt = 0; // counts connections
+  #triedAt = 0; // when the attempt began
+  #openedAt = 0;
+  #failures = 0; // in succession
+  #refusals = 0; // of tokens, in succession
+  #token?: string;
+  #refused?: string; // the token that was refused last
+  #receivedAt?: number;
+  #renewAt = Infinity;
+  #skew = 0; // milliseconds that the server's clock is ahead
+  #ticked = Date.now();
+  #ticker: Timer;
+  #deadline?: Timer; // for the next message
+  #reconnect?: Timer;
+  #updating?: Timer;
+  #updatedAt = 0;
+
+  #subscribed = new Map<Topic, number>(); // intervals of the topics of this connection
+  #asked = new Map<Topic, Set<Consumer>>(); // snapshots that were asked for, by whom
+  #last = new Map<number, string>(); // timestamp of the last reading of a sensor
+  #position?: WsPosition; // in the alarm log
   #resync = false; // the next alarm snapshot replaces the position
-  #failures = 0; // connections lost since the last login
-  #tokenFailures = 0; // those of them whose token was refused
-  #timers: { silence?: Timer; renew?: Timer; reconnect?: Timer; resubscribe?: Timer } = {};
+  #alarmSnapshots = new Map<string, AlarmEvent[]>(); // incomplete ones
 
   constructor(options: LiveOptions) {
-    this.#options = options;
+    this.#session = 'session' in options ? options.session : options;
+    const { WebSocket = globalThis.WebSocket } = options;
+    if (!WebSocket) throw new TypeError('Give a WebSocket class: Node.js has one from 22 on');
+    this.#WebSocket = WebSocket;
+    this.#fetch = options.fetch ?? this.#session.client?.getConfig().fetch;
     this.#position = options.resume;
+    this.#connection = {
+      update: () => this.#update(),
+      remove: (consumer, topics) => this.#remove(consumer, topics),
+      get: (path, signal) => this.#get(path, signal),
+      serverTime: (time) => new Date(time + this.#skew).toISOString(),
+    };
+    this.#ticker = setInterval(() => this.#tick(), tickMs);
+    this.#listen();
     void this.#connect();
   }
 
-  /** Position in the alarm log after the last event, for `resume`; undefined before a subscription to alarms. */
+  /** The state now; another object after each change. */
+  get state(): LiveState {
+    return this.#state;
+  }
+
+  /** Position in the alarm log after the last event, for `resume`. */
   get position(): WsPosition | undefined {
     return this.#position;
   }
 
-  /** Subscribes to topics, now and after every reconnection. Topics that are subscribed to already take on the options. */
-  subscribe(topics: WsTopic | readonly WsTopic[], options: SubscribeOptions = {}): void {
-    const changed = [...new Set([topics].flat())].filter((t) => !same(this.#topics.get(t), options));
-    for (const t of changed) this.#topics.set(t, options);
-    if (this.#open) this.#subscribe(changed);
+  /** Calls the listener with each change of the state, until the returned function is called. */
+  on(event: 'state', listener: (state: LiveState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
-  /** Ends the subscription to topics. */
-  unsubscribe(topics: WsTopic | readonly WsTopic[]): void {
-    const removed = [topics].flat().filter((t) => this.#topics.delete(t));
-    if (removed.length > 0 && ![...this.#topics.keys()].some(isAlarmTopic)) this.#position = undefined;
-    if (this.#open) this.#sendTopics({ type: 'unsubscribe' }, removed);
+  /** Subscribes to topics, now and after every reconnection. */
+  subscribe<const T extends Topic>(
+    topics: T | readonly T[],
+    options: SubscribeOptions<NoInfer<T>> = {} as SubscribeOptions<T>,
+  ): Subscription<T> {
+    const consumer = new Consumer([topics].flat() as T[], options as never, this.#connection);
+    for (const topic of consumer.topics) {
+      const consumers = this.#consumers.get(topic) ?? new Set();
+      this.#consumers.set(topic, consumers.add(consumer));
+    }
+    if (this.#closing.signal.aborted || options.signal?.aborted) consumer.end();
+    this.#update();
+    return consumer as unknown as Subscription<T>;
   }
 
-  /** Closes the connection; it is not opened again. */
+  /** Checks the connection, or reconnects without waiting. */
+  retry(): void {
+    this.#wake(true);
+  }
+
+  /** Closes the connection and ends its subscriptions. */
   close(): void {
     this.#end(1000, 'closed by the client');
   }
 
+  #listen(): void {
+    const { signal } = this.#closing;
+    const on = (target: EventTarget | undefined, type: string, listener: (e: Event) => void) =>
+      target?.addEventListener?.(type, listener, { signal });
+    on(globalThis.document, 'visibilitychange', () => document.hidden || this.#wake());
+    on(globalThis.document, 'resume', () => this.#wake());
+    const page = globalThis as unknown as EventTarget;
+    on(page, 'online', () => this.#wake(true));
+    on(page, 'offline', () => this.#wake(true));
+    on(page, 'pageshow', (e) => (e as PageTransitionEvent).persisted && this.#wake(true));
+    on(page, 'pagehide', (e) => (e as PageTransitionEvent).persisted && this.#suspend());
+  }
+
+  // Once a second.
+  #tick(): void {
+    if (this.#slept()) this.#wake();
+    this.#ticked = Date.now();
+    if (!this.#isOpen) return;
+    if (this.#silence() > silenceMs) this.#check();
+    if (this.#ticked > this.#renewAt) void this.#login(this.#attempt);
+  }
+
+  // Timers of a hidden page always come late: it is checked when it is shown again.
+  #slept(): boolean {
+    return Math.abs(Date.now() - this.#ticked) > sleepMs && !globalThis.document?.hidden;
+  }
+
+  #silence(): number {
+    return Math.abs(Date.now() - (this.#receivedAt ?? 0));
+  }
+
+  #wake(force = false): void {
+    if (this.#closing.signal.aborted) return;
+    this.#failures = 0;
+    if (this.#isOpen) {
+      if (force || this.#silence() > recentMs) this.#check();
+    } else if (this.#state.state !== 'connecting' || Date.now() - this.#triedAt > tickMs) {
+      void this.#connect();
+    }
+  }
+
+  // Logs in again: the answer shows that the connection is alive, and the login may have expired.
+  #check(): void {
+    if (this.#deadline) return;
+    if (this.#silence() > silenceMs) this.#set({ state: 'stale' });
+    this.#expect(checkMs);
+    void this.#login(this.#attempt);
+  }
+
+  // The page goes into the back/forward cache, where it may have no connection.
+  #suspend(): void {
+    this.#disconnect();
+    this.#set({ state: 'stale' });
+  }
+
   async #connect(): Promise<void> {
-    this.#options.onState?.({ state: 'connecting' });
+    this.#disconnect();
+    this.#triedAt = Date.now();
+    this.#set({ state: 'connecting' });
+    this.#expect(connectMs);
+    await this.#login(this.#attempt);
+  }
+
+  // Sends a token, on a new connection if there is none.
+  async #login(attempt: number): Promise<void> {
+    this.#renewAt = Infinity;
     let token: string;
     try {
-      token = await this.#options.token();
-    } catch (err) {
-      this.#lost(1006, `no token: ${String(err)}`); // perhaps the network; the caller may call close instead
+      token = await this.#session.token(
+        this.#refused === undefined ? {} : { refused: this.#refused },
+      );
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      if (this.#isOpen) this.#renewAt = Date.now() + recentMs;
+      else if (isRefusal(error)) this.#end(4401, String(error));
+      else this.#lost(1006, `no token: ${String(error)}`);
       return;
     }
-    if (this.#closed) return;
-    const socket = new (this.#options.WebSocket ?? WebSocket)(address(this.#options.url));
-    this.#socket = socket;
-    this.#expectMessage();
+    if (attempt !== this.#attempt) return;
+    this.#token = token;
+    if (this.#socket) this.#send({ type: 'auth', token });
+    else this.#open(token);
+  }
+
+  #open(token: string): void {
+    const url = new URL('ws', base(this.#session.url));
+    url.protocol = url.protocol.replace('http', 'ws');
+    const socket = (this.#socket = new this.#WebSocket(url.href));
     socket.onopen = () => this.#send({ type: 'auth', token });
     socket.onmessage = (e) => this.#receive(JSON.parse(String(e.data)) as WsServerMessage);
     socket.onclose = (e) => this.#lost(e.code, e.reason);
+    socket.onerror = () => {}; // onclose follows; some classes throw without this
+  }
+
+  // Treats the connection as lost if no message comes in time.
+  #expect(ms: number): void {
+    clearTimeout(this.#deadline);
+    const reconnect = this.#isOpen;
+    this.#deadline = setTimeout(() => this.#lost(1006, 'no answer', reconnect), ms);
   }
 
   #receive(message: WsServerMessage): void {
-    this.#expectMessage();
+    this.#receivedAt = Date.now();
+    if (this.#isOpen) {
+      clearTimeout(this.#deadline);
+      this.#deadline = undefined;
+      if (this.#state.state === 'stale') this.#set({ state: 'live' });
+    }
     switch (message.type) {
-      case 'ping':
-        return;
       case 'authenticated':
-        this.#renewBefore(Date.parse(message.expires_at));
-        if (!this.#open) {
-          this.#open = true;
-          this.#failures = this.#tokenFailures = 0;
-          this.#options.onState?.({ state: 'open' });
-          this.#subscribe([...this.#topics.keys()]);
+        return this.#authenticated(Date.parse(message.expires_at));
+      case 'ping':
+        this.#skew = Date.parse(message.time) - Date.now();
+        return;
+      case 'sensor_data':
+        return this.#reading(message);
+      case 'sensor_data_batch':
+        return message.items.forEach((item) => this.#reading(item));
+      case 'snapshot':
+        return this.#snapshot(message);
+      case 'gateway_status': {
+        const { type: _, ...status } = message;
+        for (const c of this.#of(`gateways/${status.gateway_id}`, 'gateways/status')) {
+          c.emit({ type: 'status', ...status });
         }
-        break;
+        return;
+      }
       case 'alarm':
-        if (this.#position?.epoch === message.epoch && message.offset <= this.#position.offset) return; // received before
-        this.#position = { epoch: message.epoch, offset: message.offset };
-        break;
+        return this.#alarm(message);
       case 'alarm_snapshot':
-        if (this.#position?.epoch !== message.epoch || this.#resync) this.#position = { epoch: message.epoch, offset: message.offset };
-        this.#resync &&= message.more;
-        break;
+        return this.#alarmSnapshot(message);
       case 'subscribed':
-        if (message.epoch !== undefined && message.offset !== undefined) this.#position ??= { epoch: message.epoch, offset: message.offset };
-        break;
+        if (message.epoch !== undefined) {
+          this.#position ??= { epoch: message.epoch, offset: message.offset! };
+        }
+        for (const c of this.#of(...(message.topics as Topic[]))) {
+          c.confirm(message.topics as Topic[]);
+        }
+        return;
       case 'resync':
         if (message.scope === 'alarms') this.#resync = true;
-        else this.#resubscribeSnapshots();
-        break;
+        else this.#missed('relay', 2000);
+        return;
+      case 'lagged':
+        return this.#missed('lagged', 1000);
       case 'error':
-        if (message.code === 'unknown_topic' || message.code === 'forbidden') {
-          for (const t of message.topics ?? []) this.#topics.delete(t); // not subscribed to again
-        }
+        this.#deny(message);
     }
-    this.#options.onMessage(message);
   }
 
-  // Sends a newer token after four fifths of the login's validity. Without one, the server closes the socket at expiry.
-  #renewBefore(expiry: number): void {
-    clearTimeout(this.#timers.renew);
-    const wait = Math.min(Math.max(0.8 * (expiry - Date.now()), 10_000), 2 ** 31 - 1);
-    this.#timers.renew = setTimeout(async () => {
-      const token = await Promise.resolve(this.#options.token()).catch(() => undefined);
-      if (token !== undefined && this.#open) this.#send({ type: 'auth', token });
+  #authenticated(expiry: number): void {
+    const left = expiry - this.#skew - Date.now();
+    this.#renewAt = Date.now() + Math.max(0.8 * left, recentMs);
+    if (this.#isOpen) return;
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+    this.#isOpen = true;
+    this.#openedAt = Date.now();
+    this.#refusals = 0;
+    this.#set({ state: 'live' });
+    this.#updatedAt = 0;
+    this.#update();
+  }
+
+  #reading({ sensor_id, data, gateway_id, sensor_type }: WsSensorReading): void {
+    this.#last.set(sensor_id, data.timestamp);
+    const event: ReadingEvent = { type: 'reading', sensor_id, ...data, origin: 'live' };
+    for (const c of this.#readers(sensor_id, gateway_id, sensor_type)) c.reading(event);
+  }
+
+  #readers(sensor: number, gateway: number, type = ''): Set<Consumer> {
+    return this.#of(`sensors/${sensor}`, `gateways/${gateway}`, `sensors?type=${type}`);
+  }
+
+  #snapshot(message: WsServerMessage & { type: 'snapshot' }): void {
+    const topics = message.topics as Topic[];
+    const asking = new Set(topics.flatMap((topic) => [...(this.#asked.get(topic) ?? [])]));
+    for (const { sensor_id, data, gateway_id, sensor_type } of message.items) {
+      const last = this.#last.get(sensor_id);
+      const news = last !== undefined && last !== data.timestamp;
+      const event: ReadingEvent = { type: 'reading', sensor_id, ...data, origin: 'snapshot' };
+      for (const c of this.#readers(sensor_id, gateway_id, sensor_type)) {
+        c.snapshotReading(event, asking.has(c), news);
+      }
+      this.#last.set(sensor_id, data.timestamp);
+    }
+    if (!message.more) this.#complete(topics);
+  }
+
+  #complete(topics: Topic[]): void {
+    for (const topic of topics) {
+      for (const c of this.#asked.get(topic) ?? []) c.complete([topic]);
+      this.#asked.delete(topic);
+    }
+    this.#update();
+  }
+
+  #alarm({ epoch, offset, event }: WsServerMessage & { type: 'alarm' }): void {
+    if (this.#position?.epoch === epoch && offset <= this.#position.offset) return; // was received
+    this.#position = { epoch, offset };
+    for (const c of this.#of('alarms', `alarms/${event.severity}`)) c.alarm(event);
+  }
+
+  #alarmSnapshot(message: WsServerMessage & { type: 'alarm_snapshot' }): void {
+    const { epoch, offset, topics, more } = message;
+    const key = `${epoch} ${offset} ${topics}`;
+    const alarms = (this.#alarmSnapshots.get(key) ?? []).concat(message.alarms);
+    if (more) {
+      this.#alarmSnapshots.set(key, alarms);
+      return;
+    }
+    this.#alarmSnapshots.delete(key);
+    const position = { epoch, offset };
+    const asking = new Set(topics.flatMap((t) => [...(this.#asked.get(t as Topic) ?? [])]));
+    if (this.#resync) {
+      this.#resync = false;
+      this.#position = position;
+      for (const topic of this.#consumers.keys()) {
+        if (isAlarmTopic(topic)) this.#of(topic).forEach((c) => asking.add(c));
+      }
+    }
+    this.#complete(topics as Topic[]);
+    for (const c of asking) c.alarmSnapshot(position, alarms);
+  }
+
+  #missed(reason: 'relay' | 'lagged', delay: number): void {
+    for (const c of this.#all()) c.missed(reason, this.#receivedAt ?? Date.now(), delay);
+  }
+
+  #deny({ code, detail, topics = [] }: WsServerMessage & { type: 'error' }): void {
+    const affected = topics as Topic[];
+    switch (code) {
+      case 'unknown_topic':
+      case 'forbidden':
+      case 'too_many_topics':
+        for (const c of this.#of(...affected)) {
+          c.refuse(
+            affected.filter((topic) => c.topics.has(topic)),
+            code,
+            detail,
+          );
+        }
+        for (const topic of affected) {
+          this.#consumers.delete(topic);
+          this.#subscribed.delete(topic);
+          this.#asked.delete(topic);
+        }
+        break;
+      case 'snapshot_too_large':
+        for (const c of this.#of(...affected)) c.missed('snapshot', Date.now());
+        this.#complete(affected);
+        break;
+      case 'not_authenticated':
+        this.#refused = this.#token;
+        break;
+      case 'unavailable':
+      case 'rate_limited':
+        for (const topic of code === 'unavailable' ? affected : this.#consumers.keys()) {
+          this.#subscribed.delete(topic);
+          this.#asked.delete(topic);
+        }
+        this.#updatedAt = Date.now() + recentMs;
+        this.#update();
+    }
+  }
+
+  #of(...topics: Topic[]): Set<Consumer> {
+    return new Set(topics.flatMap((topic) => [...(this.#consumers.get(topic) ?? [])]));
+  }
+
+  #all(): Set<Consumer> {
+    return this.#of(...this.#consumers.keys());
+  }
+
+  #remove(consumer: Consumer, topics: Iterable<Topic>): void {
+    for (const topic of topics) {
+      const consumers = this.#consumers.get(topic);
+      consumers?.delete(consumer);
+      if (consumers?.size === 0) this.#consumers.delete(topic);
+    }
+    this.#update();
+  }
+
+  // Sends the changes of the subscriptions, soon and together: the server limits messages.
+  #update(): void {
+    if (!this.#isOpen || this.#updating) return;
+    const wait = Math.max(0, this.#updatedAt + updateMs - Date.now());
+    this.#updating = setTimeout(() => {
+      this.#updating = undefined;
+      this.#updatedAt = Date.now();
+      this.#sendUnsubscribe();
+      this.#sendAlarms();
+      this.#sendReadings();
     }, wait);
   }
 
-  #expectMessage(): void {
-    clearTimeout(this.#timers.silence);
-    this.#timers.silence = setTimeout(() => this.#lost(1006, 'no message from the server'), silenceTimeout);
-  }
-
-  #lost(code: number, reason: string): void {
-    if (this.#closed) return;
-    this.#disconnect();
-    this.#failures++;
-    if (code === 4401) this.#tokenFailures++;
-    if (finalCodes.has(code) || this.#tokenFailures > 2) {
-      this.#end(code, reason);
-      return;
+  #sendUnsubscribe(): void {
+    const removed = [...this.#subscribed.keys()].filter((topic) => !this.#consumers.has(topic));
+    this.#sendTopics({ type: 'unsubscribe' }, removed);
+    for (const topic of removed) {
+      this.#subscribed.delete(topic);
+      this.#asked.delete(topic);
     }
-    const ceiling = Math.min(30_000, 500 * 2 ** this.#failures);
-    const delay = Math.round((overloadCodes.has(code) ? 5_000 : 100) + Math.random() * (code === alarmsTooSlow && this.#failures === 1 ? 0 : ceiling));
-    this.#options.onState?.({ state: 'waiting', delay, code, reason });
-    this.#timers.reconnect = setTimeout(() => void this.#connect(), delay);
-  }
-
-  #end(code: number, reason: string): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#disconnect();
-    this.#options.onState?.({ state: 'closed', code, reason });
-  }
-
-  #disconnect(): void {
-    for (const t of Object.values(this.#timers)) clearTimeout(t);
-    const socket = this.#socket;
-    this.#socket = undefined;
-    this.#open = false;
-    if (!socket) return;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
-  }
-
-  // Subscribes to topics, those with equal options in one message, alarms from the last position on.
-  #subscribe(topics: WsTopic[]): void {
-    const groups = new Map<string, { options: SubscribeOptions; topics: WsTopic[] }>();
-    for (const t of topics) {
-      const options = this.#topics.get(t) ?? {};
-      const key = JSON.stringify([options.policy, options.interval_ms, options.snapshot]);
-      if (!groups.has(key)) groups.set(key, { options, topics: [] });
-      groups.get(key)!.topics.push(t);
-    }
-    for (const { options, topics } of groups.values()) {
-      const resume = topics.some(isAlarmTopic) && this.#position ? { resume: this.#position } : {};
-      this.#sendTopics({ type: 'subscribe', ...options, ...(this.#options.batch ? { batch: true } : {}), ...resume }, topics);
+    if (removed.some(isAlarmTopic) && ![...this.#subscribed.keys()].some(isAlarmTopic)) {
+      this.#position = undefined;
     }
   }
 
-  // Asks for the newest readings again after some may have been missed. Waits for a random time, since all clients do this at once.
-  #resubscribeSnapshots(): void {
-    clearTimeout(this.#timers.resubscribe);
-    this.#timers.resubscribe = setTimeout(() => {
-      this.#subscribe([...this.#topics].filter(([t, options]) => options.snapshot && !isAlarmTopic(t)).map(([t]) => t));
-    }, Math.random() * 2_000);
+  // The stream begins first, where it ended if it did; a snapshot does not move it.
+  #sendAlarms(): void {
+    const topics = [...this.#consumers.keys()].filter(isAlarmTopic);
+    const added = topics.filter((topic) => !this.#subscribed.has(topic));
+    const resume = this.#position && { resume: this.#position };
+    this.#sendTopics({ type: 'subscribe', ...resume }, added);
+    for (const topic of added) this.#subscribed.set(topic, 0);
+    this.#sendTopics(
+      { type: 'subscribe', snapshot: true },
+      topics.filter((t) => this.#ask(t)),
+    );
   }
 
-  #sendTopics(message: Omit<WsSubscribe, 'topics'> | { type: 'unsubscribe' }, topics: WsTopic[]): void {
-    for (let i = 0; i < topics.length; i += maxTopicsPerMessage) this.#send({ ...message, topics: topics.slice(i, i + maxTopicsPerMessage) });
+  #sendReadings(): void {
+    const groups = new Map<string, Topic[]>();
+    for (const [topic, consumers] of this.#consumers) {
+      if (isAlarmTopic(topic)) continue;
+      const interval = Math.min(...[...consumers].map((c) => c.interval));
+      const snapshot = this.#ask(topic);
+      if (!snapshot && this.#subscribed.get(topic) === interval) continue;
+      this.#subscribed.set(topic, interval);
+      const conflate = { policy: 'conflate', interval_ms: interval };
+      const key = JSON.stringify({ batch: true, snapshot, ...(interval > 0 && conflate) });
+      groups.set(key, [...(groups.get(key) ?? []), topic]);
+    }
+    for (const [key, topics] of groups) {
+      this.#sendTopics({ type: 'subscribe', ...JSON.parse(key) }, topics);
+    }
+  }
+
+  // Reports whether a snapshot of the topic is to be asked for, and takes note of it.
+  #ask(topic: Topic): boolean {
+    const asking = [...this.#of(topic)].filter((c) => c.awaited.has(topic));
+    if (asking.length === 0 || this.#asked.has(topic)) return false;
+    this.#asked.set(topic, new Set(asking));
+    return true;
+  }
+
+  #sendTopics(message: object, topics: Topic[]): void {
+    for (let i = 0; i < topics.length; i += maxTopics) {
+      this.#send({ ...message, topics: topics.slice(i, i + maxTopics) } as WsClientMessage);
+    }
   }
 
   #send(message: WsClientMessage): void {
-    this.#socket?.send(JSON.stringify(message));
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  // With `now` it reconnects without waiting, as after a check that was not answered.
+  #lost(code: number, reason: string, now = false): void {
+    const slept = this.#slept() && code !== 4429;
+    const wasStable = this.#isOpen && Date.now() - this.#openedAt > connectMs;
+    this.#failures = wasStable || slept ? 1 : this.#failures + 1;
+    if (slept) this.#ticked = Date.now();
+    if (code === 4401) {
+      this.#refused = this.#token;
+      this.#refusals++;
+    }
+    if (finalCodes.has(code) || this.#refusals >= maxRefusals) {
+      return this.#end(code, reason);
+    }
+    this.#disconnect();
+    if (now || slept) return void this.#connect();
+    const wait = Math.round(this.#delay(code));
+    const state = globalThis.navigator?.onLine === false ? 'offline' : 'waiting';
+    this.#set({ state, at: Date.now() + wait, code, reason });
+    this.#reconnect = setTimeout(() => void this.#connect(), wait);
+  }
+
+  #delay(code: number): number {
+    if (code === 4413 && this.#failures === 1) return 0;
+    if (restartCodes.has(code)) return Math.random() * 3000;
+    const backoff = Math.random() * Math.min(30_000, 500 * 2 ** this.#failures);
+    return (overloadCodes.has(code) ? 5000 : 100) + backoff;
+  }
+
+  #disconnect(): void {
+    const wasOpen = this.#isOpen;
+    this.#attempt++;
+    this.#isOpen = this.#resync = false;
+    this.#renewAt = Infinity;
+    for (const t of [this.#deadline, this.#reconnect, this.#updating]) clearTimeout(t);
+    this.#deadline = this.#updating = undefined;
+    this.#subscribed.clear();
+    this.#asked.clear();
+    this.#alarmSnapshots.clear();
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    if (wasOpen) for (const c of this.#all()) c.lost(this.#receivedAt ?? Date.now());
+  }
+
+  #end(code: number, reason: string): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    clearInterval(this.#ticker);
+    this.#disconnect();
+    const error = code === 1000 ? undefined : new LiveError(code, reason || `closed with ${code}`);
+    for (const c of this.#all()) c.end(error);
+    this.#set({ state: 'closed', code, reason });
+  }
+
+  #set(state: LiveState): void {
+    const since = this.#receivedAt;
+    if (state.state !== 'live' && since !== undefined) state.since = since;
+    else if (state.state === this.#state.state) return;
+    this.#state = state;
+    for (const listener of this.#listeners) attempt(() => listener(state));
+  }
+
+  async #get(path: string, signal: AbortSignal): Promise<Response> {
+    const fetch = this.#fetch ?? globalThis.fetch;
+    const response = await fetch(new URL(path, base(this.#session.url)), {
+      headers: { Authorization: `Bearer ${await this.#session.token()}` },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]),
+    });
+    if (response.ok) return response;
+    const seconds = Number(response.headers.get('Retry-After'));
+    const error = new Error(`${path}: ${response.status}`);
+    throw Object.assign(error, seconds > 0 && { retryAfter: seconds });
   }
 }
 
-const isAlarmTopic = (t: WsTopic): boolean => t.startsWith('alarms');
-
-const same = (a: SubscribeOptions | undefined, b: SubscribeOptions): boolean =>
-  a !== undefined && a.policy === b.policy && a.interval_ms === b.interval_ms && a.snapshot === b.snapshot;
-
 type Timer = ReturnType<typeof setTimeout>;
 
-function address(url: string | URL): URL {
-  const u = new URL(url, globalThis.location?.href);
-  u.protocol = u.protocol.replace('http', 'ws');
-  return u;
+/** Reports whether a token was refused for good, rather than out of reach. */
+function isRefusal(error: unknown): boolean {
+  const { status, name } = Object(error) as { status?: number; name?: string };
+  return status === 401 || status === 403 || name === 'SessionEndedError';
+}
+
+/** Returns the server's address with a slash at its end, without `/ws`. */
+function base(url: string | URL): URL {
+  const address = new URL(url, globalThis.location?.href);
+  address.pathname = address.pathname.replace(/(\/ws)?\/*$/, '/');
+  return address;
 }

@@ -85,15 +85,12 @@ test('a page logs in, subscribes, and receives a reading', async () => {
     const { data } = await login({ body: admin, throwOnError: true });
     client.setConfig({ auth: data.access_token });
     const value = document.querySelector('#value');
-    const live = new Live({
-      url: '/ws',
-      token: () => data.access_token,
-      onMessage: (m) => {
-        if (m.type === 'subscribed') value.textContent = 'subscribed';
-        if (m.type === 'sensor_data') value.textContent = `${m.sensor_id}: ${m.data.value} ${m.data.quality}`;
-      },
+    const live = new Live({ url: '/', token: () => data.access_token });
+    const subscription = live.subscribe(topic, {
+      onReading: (e) => (value.textContent = `${e.sensor_id}: ${e.value} ${e.quality}`),
     });
-    live.subscribe(topic);
+    await subscription.ready;
+    value.textContent = 'subscribed';
   }, { admin, topic: `sensors/${sensor.id}` });
 
   await page.getByText('subscribed').waitFor();

@@ -1,16 +1,30 @@
 // Compiled strictly against the published types. Each @ts-expect-error is a mistake that the types catch.
-import { client, createClient, createSensor, listReadings, listLatestReadings, login, ProblemType, Quality, writeReadings } from '@oei-ms/client';
+import {
+  client,
+  createClient,
+  createSensor,
+  listReadings,
+  listLatestReadings,
+  login,
+  ProblemType,
+  Quality,
+  writeReadings,
+} from '@oei-ms/client';
 import type { LatestReading, Problem, Sensor } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
 
 client.setConfig({ baseUrl: 'http://localhost:8000', auth: () => 'token' });
 
 export async function tour(): Promise<Sensor | Problem> {
-  const { data: tokens } = await login({ body: { username: 'admin', password: 'correct horse battery staple' } });
+  const { data: tokens } = await login({
+    body: { username: 'admin', password: 'correct horse battery staple' },
+  });
   const mine = createClient({ baseUrl: 'http://localhost:8000', auth: tokens.access_token });
 
   const created = await createSensor({
-    client: mine, body: { key: 't1', name: 'T1', type: 'temperature', gateway_id: 1 }, throwOnError: false,
+    client: mine,
+    body: { key: 't1', name: 'T1', type: 'temperature', gateway_id: 1 },
+    throwOnError: false,
   });
   if (created.error) {
     for (const { field, reason } of created.error.errors ?? []) console.log(field, reason);
@@ -24,8 +38,12 @@ export async function tour(): Promise<Sensor | Problem> {
   const etag: string | null = created.response.headers.get('ETag');
   console.log(etag);
 
-  await writeReadings({ body: { readings: [{ sensor_id: created.data.id, value: null, quality: Quality.BAD }] } });
-  const latest: LatestReading[] = (await listLatestReadings({ query: { sensor_id: [created.data.id] } })).data;
+  await writeReadings({
+    body: { readings: [{ sensor_id: created.data.id, value: null, quality: Quality.BAD }] },
+  });
+  const latest: LatestReading[] = (
+    await listLatestReadings({ query: { sensor_id: [created.data.id] } })
+  ).data;
   const value: number | null | undefined = latest[0]?.value;
   console.log(value);
 
@@ -38,33 +56,54 @@ export async function tour(): Promise<Sensor | Problem> {
   return created.data;
 }
 
-export function watch(): Live {
-  const live = new Live({
-    url: 'http://localhost:8000/ws',
-    token: async () => 'token',
-    onMessage(message) {
-      switch (message.type) {
-        case 'sensor_data':
-          console.log(message.sensor_id, message.data.value?.toFixed(1) ?? 'none', message.data.quality);
-          break;
-        case 'lagged':
-          console.log(message.dropped + 1);
-          break;
-        case 'alarm':
-          console.log(message.event.severity, message.event.after, message.event.value?.toFixed(1));
-          // @ts-expect-error: there is no such severity
-          if (message.event.severity === 'fatal') console.log('fatal');
-          break;
-        case 'alarm_snapshot':
-          console.log(message.alarms.map((event) => event.message));
-          break;
-        case 'error':
-          // @ts-expect-error: an error has no data
-          console.log(message.code, message.data);
-      }
+export async function watch(ids: number[]): Promise<Live> {
+  const live = new Live({ url: 'http://localhost:8000', token: async () => 'token' });
+  live.on('state', (s) => console.log(s.state === 'waiting' ? s.at : s.state, live.state.state));
+
+  live.subscribe(['sensors/1', 'gateways/1', 'alarms'], {
+    snapshot: true,
+    onReading: ({ sensor_id, value }) => console.log(sensor_id, value?.toFixed(1) ?? 'none'),
+    onStatus: ({ gateway_id, status }) => console.log(gateway_id, status),
+    onAlarm: ({ event }) => {
+      console.log(event.severity, event.after, event.value?.toFixed(1));
+      // @ts-expect-error: there is no such severity
+      if (event.severity === 'fatal') console.log('fatal');
     },
-    onState: (s) => console.log(s.state === 'waiting' ? s.delay : s.state),
+    onAlarmSnapshot: ({ alarms }) => console.log(alarms.map((event) => event.message)),
+    onGap: ({ missing, from, to }) => console.log(missing, from, to),
   });
-  live.subscribe(['sensors/1', 'gateways/1']);
+  live.subscribe(
+    ids.map((id) => `sensors/${id}` as const),
+    { gapless: { limit: 1000 } },
+  );
+  // @ts-expect-error: a sensor has no alarm events
+  live.subscribe('sensors/1', { onAlarm() {} });
+  // @ts-expect-error: the alarm log has no readings
+  live.subscribe('alarms/major', { onReading() {} });
+  // @ts-expect-error: there is no such topic
+  live.subscribe('sensor/1');
+  // @ts-expect-error: readings that are left out are gaps
+  live.subscribe('sensors/1', { gapless: true, policy: 'conflate' });
+  // @ts-expect-error: who logs in is missing
+  new Live({ url: 'http://localhost:8000' });
+
+  for await (const event of live.subscribe(['sensors?type=flow', 'gateways/status'])) {
+    switch (event.type) {
+      case 'reading':
+        console.log(event.value?.toFixed(1), event.origin);
+        break;
+      case 'status':
+        console.log(event.gateway_id, event.status);
+        break;
+      case 'gap':
+        console.log(event.sensor_ids ?? 'all', event.reason);
+        break;
+      // @ts-expect-error: these topics have no alarm events
+      case 'alarm':
+        break;
+      case 'refused':
+        console.log(event.topics, event.detail);
+    }
+  }
   return live;
 }

@@ -1,38 +1,38 @@
-// The WebSocket, through Live.
+// The WebSocket, by its raw messages.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createAlarm, createWebSocketTicket, deleteAlarm, writeReadings } from '@oei-ms/client';
-import { Live } from '@oei-ms/client/live';
 import { logIn } from '../server.mjs';
 
 export function driveLive(plant) {
-  // Opens Live on an address and returns a function that waits for a message.
+  // Opens a socket, logs in, subscribes, and returns a function that waits for a message.
   const open = async (path, topics) => {
     const { access_token } = await logIn(plant.server.origin);
+    const socket = new plant.recorder.WebSocket(
+      `${plant.server.origin.replace('http', 'ws')}${path}`,
+    );
     const seen = [];
     let look = () => {};
-    const live = new Live({
-      url: `${plant.server.origin.replace('http', 'ws')}${path}`,
-      token: () => access_token,
-      WebSocket: plant.recorder.WebSocket,
-      onMessage: (message) => {
-        seen.push(message);
-        look();
-      },
-    });
-    if (topics) live.subscribe(topics);
+    socket.onopen = () => {
+      socket.send(JSON.stringify({ type: 'auth', token: access_token }));
+      if (topics) socket.send(JSON.stringify({ type: 'subscribe', topics }));
+    };
+    socket.onmessage = (e) => {
+      seen.push(JSON.parse(e.data));
+      look();
+    };
     const next = (wanted) =>
       new Promise((resolve) => {
         look = () => seen.some(wanted) && resolve(seen.find(wanted));
         look();
       });
-    return { live, next };
+    return { live: socket, next };
   };
   const write = (value) =>
     writeReadings({ body: { readings: [{ sensor_id: plant.sensor.id, value }] } });
 
   test('a stored reading is pushed to the topic of its gateway', async () => {
-    const { live, next } = await open('/ws', `gateways/${plant.gateway.id}`);
+    const { live, next } = await open('/ws', [`gateways/${plant.gateway.id}`]);
     await next((m) => m.type === 'subscribed');
     await write(21.5);
     const { data, sensor_id } = await next((m) => m.type === 'sensor_data');
