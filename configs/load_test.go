@@ -208,7 +208,7 @@ func TestLoad_ValuesOfEveryType(t *testing.T) {
 	want.Cluster.Settings = map[string]string{
 		"shared_buffers": "1GB", "auto_explain.log_min_duration": "250",
 	}
-	want.Ingest.Linger = 5 * time.Millisecond
+	want.Ingest.TargetLatency = 5 * time.Millisecond
 	want.Ingest.MaxBytes = 64_000_000
 	want.MQTT.TLS = true
 	tests := map[string]sources{
@@ -216,13 +216,13 @@ func TestLoad_ValuesOfEveryType(t *testing.T) {
 server:
   allowed_origins: ["https://a.example", "https://b.example:8443"]
 cluster: {settings: {shared_buffers: 1GB, auto_explain.log_min_duration: 250}}
-ingest: {linger: 5ms, max_bytes: 64000000}
+ingest: {target_latency: 5ms, max_bytes: 64000000}
 mqtt: {tls: true}`},
 		"from variables": {env: []string{
 			"OEI_SERVER_ALLOWED_ORIGINS=https://a.example, https://b.example:8443,",
 			"OEI_MQTT_TLS=yes",
 			"OEI_CLUSTER_SETTINGS=shared_buffers=1GB, auto_explain.log_min_duration=250",
-			"OEI_INGEST_LINGER=5ms", "OEI_INGEST_MAX_BYTES=64_000_000",
+			"OEI_INGEST_TARGET_LATENCY=5ms", "OEI_INGEST_MAX_BYTES=64_000_000",
 		}},
 	}
 	for name, from := range tests {
@@ -230,7 +230,7 @@ mqtt: {tls: true}`},
 			c := mustLoad(t, from)
 			if !slices.Equal(c.Server.AllowedOrigins, want.Server.AllowedOrigins) ||
 				!reflect.DeepEqual(c.Cluster.Settings, want.Cluster.Settings) ||
-				c.Ingest.Linger != want.Ingest.Linger ||
+				c.Ingest.TargetLatency != want.Ingest.TargetLatency ||
 				c.Ingest.MaxBytes != want.Ingest.MaxBytes || c.MQTT.TLS != want.MQTT.TLS {
 				t.Errorf("got %v, want %v", c, want)
 			}

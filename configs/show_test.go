@@ -48,7 +48,7 @@ func TestWrite_SaysWhereEachSettingComesFrom(t *testing.T) {
 			"PORT=9000", "OEI_SERVER_HOST=127.0.0.1", "MQTT_PASSWORD_FILE=$DIR/password",
 		},
 		dotenv: "ADMIN_USERNAME=ann",
-		file:   "ingest: {linger: 9ms}",
+		file:   "ingest: {target_latency: 9ms}",
 		files:  map[string]string{"password": "p"},
 	})
 	var table bytes.Buffer
@@ -62,9 +62,10 @@ func TestWrite_SaysWhereEachSettingComesFrom(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"LOG_LEVEL": "debug --log-level", "PORT": "9000 environment",
-		"HOST":           "127.0.0.1 environment OEI_SERVER_HOST",
-		"ADMIN_USERNAME": "ann .env", "OEI_INGEST_LINGER": "9ms oei-ms.yaml: ingest.linger",
-		"MQTT_PORT": "1883 default",
+		"HOST":                      "127.0.0.1 environment OEI_SERVER_HOST",
+		"ADMIN_USERNAME":            "ann .env",
+		"OEI_INGEST_TARGET_LATENCY": "9ms oei-ms.yaml: ingest.target_latency",
+		"MQTT_PORT":                 "1883 default",
 	} {
 		if rows[name] != want {
 			t.Errorf("%s: got %q, want %q", name, rows[name], want)
@@ -111,7 +112,7 @@ func TestWrite_ShowsDurationsAsSet(t *testing.T) {
 		"hours and minutes":              {"OEI_SERVER_REFRESH_TTL", "20h30m"},
 		"hours and seconds":              {"OEI_SERVER_REFRESH_TTL", "10h0m20s"},
 		"seconds":                        {"OEI_SERVER_READ_TIMEOUT", "20s"},
-		"less than a second":             {"OEI_INGEST_LINGER", "2.5ms"},
+		"less than a second":             {"OEI_INGEST_TARGET_LATENCY", "2.5ms"},
 		"none":                           {"OEI_STORE_RETENTION", "0s"},
 	}
 	for name, test := range tests {

@@ -60,9 +60,9 @@ func TestLoad_NamesEachBadSettingWithItsRemedy(t *testing.T) {
 			`OEI_PUSH_ALLOWED_ORIGINS: takes a list (from oei-ms.yaml: push.allowed_origins)`,
 		},
 		"a time without a unit": {
-			env("OEI_INGEST_LINGER=5"),
-			`OEI_INGEST_LINGER: "5" is not a duration; use a number with its unit, such as ` +
-				`500ms, 30s, 5m or 24h`,
+			env("OEI_INGEST_TARGET_LATENCY=5"),
+			`OEI_INGEST_TARGET_LATENCY: "5" is not a duration; use a number with its unit, ` +
+				`such as 500ms, 30s, 5m or 24h`,
 		},
 		"a word for minutes": {
 			env("ACCESS_TOKEN_EXPIRE_MINUTES=half"),

@@ -13,8 +13,9 @@ type Config struct {
 	// concurrent transactions; a gateway's messages stay in order
 	Committers int `mapstructure:"committers"`
 	// readings in a transaction; a single message may have more
-	BatchRows int           `mapstructure:"batch_rows"`
-	Linger    time.Duration `mapstructure:"linger"` // how long a batch waits for more messages
+	BatchRows int `mapstructure:"batch_rows"`
+	// within which messages are acknowledged when the database is not slow; 0: none waits
+	TargetLatency time.Duration `mapstructure:"target_latency"`
 	// in-flight window: memory of messages that are not committed; over it publishers wait
 	MaxBytes int64 `mapstructure:"max_bytes"`
 	// bytes of a message; a larger one is rejected
@@ -32,13 +33,13 @@ type Config struct {
 // DefaultConfig suits one instance on a small machine.
 func DefaultConfig() Config {
 	return Config{
-		Committers: 2,
-		BatchRows:  20_000,
-		Linger:     2 * time.Millisecond,
-		MaxBytes:   14_200_000,
-		MaxPayload: 1 << 20,
-		MaxAge:     10 * 365 * 24 * time.Hour,
-		MaxAhead:   5 * time.Minute,
+		Committers:    2,
+		BatchRows:     20_000,
+		TargetLatency: 20 * time.Millisecond,
+		MaxBytes:      14_200_000,
+		MaxPayload:    1 << 20,
+		MaxAge:        10 * 365 * 24 * time.Hour,
+		MaxAhead:      5 * time.Minute,
 
 		MaxRejections:      10_000,
 		RejectionRetention: 30 * 24 * time.Hour,
@@ -55,8 +56,8 @@ func (c Config) Validate() error {
 	if c.BatchRows < 1 || c.BatchRows > 100_000 {
 		invalid("OEI_INGEST_BATCH_ROWS: %d is out of range; use 1 to 100000", c.BatchRows)
 	}
-	if c.Linger < 0 || c.Linger > time.Second {
-		invalid("OEI_INGEST_LINGER: %v is out of range; use 0s to 1s", c.Linger)
+	if c.TargetLatency < 0 || c.TargetLatency > time.Second {
+		invalid("OEI_INGEST_TARGET_LATENCY: %v is out of range; use 0s to 1s", c.TargetLatency)
 	}
 	if c.MaxPayload < 1<<10 || c.MaxPayload > 16<<20 {
 		invalid("OEI_INGEST_MAX_PAYLOAD: %d is out of range; use 1024 to 16777216 bytes",

@@ -11,10 +11,10 @@ func TestConfig_NamesEveryInvalidSetting(t *testing.T) {
 	if err := ingest.DefaultConfig().Validate(); err != nil {
 		t.Error(err)
 	}
-	err := ingest.Config{BatchRows: 1e6, Linger: -1, MaxAhead: -1}.Validate()
+	err := ingest.Config{BatchRows: 1e6, TargetLatency: -1, MaxAhead: -1}.Validate()
 	for _, want := range []string{
 		"OEI_INGEST_COMMITTERS: 0 is", "OEI_INGEST_BATCH_ROWS: 1000000 is",
-		"OEI_INGEST_LINGER: -1ns is", "OEI_INGEST_MAX_PAYLOAD: 0 is",
+		"OEI_INGEST_TARGET_LATENCY: -1ns is", "OEI_INGEST_MAX_PAYLOAD: 0 is",
 		"OEI_INGEST_MAX_BYTES: 0 holds",
 		"OEI_INGEST_MAX_AGE: 0s is", "OEI_INGEST_MAX_AHEAD: -1ns is out of range; use 0s to 24h",
 	} {

@@ -14,6 +14,7 @@ type lane struct {
 	pipeline *Pipeline
 	entries  chan *entry
 	queues   []*queue // in turn
+	pacing   pacing
 	// receipt of the oldest message that it commits, in Unix ns; 0: it is idle
 	oldest atomic.Int64
 }
@@ -100,29 +101,47 @@ func (l *lane) observe(e *entry) {
 	l.oldest.Store(oldest)
 }
 
-// gather adds to first the messages that arrive within the linger time, up to a batch. Under load a
-// batch is full before that.
+// gather adds to first the messages that have arrived, up to a batch, and those that arrive while
+// pacing lets it wait.
 func (l *lane) gather(first *entry) []*entry {
-	cfg := &l.pipeline.cfg
-	entries, rows := []*entry{first}, len(first.samples)
-	linger := time.NewTimer(cfg.Linger)
-	defer linger.Stop()
-	for rows < cfg.BatchRows && len(entries) < cfg.BatchRows {
+	entries, rows := []*entry{}, 0
+	add := func(e *entry) {
+		l.pacing.arrived(e.message.Received)
+		entries, rows = append(entries, e), rows+len(e.samples)
+	}
+	add(first)
+	limit := l.pipeline.cfg.BatchRows
+	isFull := func() bool { return rows >= limit || len(entries) >= limit }
+	for ready := true; ready && !isFull(); {
 		select {
 		case e := <-l.entries:
-			entries, rows = append(entries, e), rows+len(e.samples)
-			continue
+			add(e)
 		default:
-		}
-		select {
-		case e := <-l.entries:
-			entries, rows = append(entries, e), rows+len(e.samples)
-		case <-linger.C:
-			return entries
-		case <-l.pipeline.stopped:
-			return entries
+			ready = false
 		}
 	}
+	room := l.pacing.room(first.message.Received, time.Now())
+	if room == 0 || isFull() {
+		return entries
+	}
+	n := len(entries)
+	end := time.NewTimer(room)
+	defer end.Stop()
+	silence := time.NewTimer(l.pacing.silence())
+	defer silence.Stop()
+	for !isFull() {
+		select {
+		case e := <-l.entries:
+			add(e)
+			silence.Reset(l.pacing.silence())
+			continue
+		case <-silence.C:
+		case <-end.C:
+		case <-l.pipeline.stopped:
+		}
+		break
+	}
+	l.pacing.waited(len(entries) - n)
 	return entries
 }
 
@@ -142,6 +161,7 @@ func (l *lane) begin(ctx context.Context, entries []*entry) {
 			e.expire(now)
 		}
 		l.commit(ctx, batch)
+		l.pacing.committed(time.Since(now))
 		entries = entries[n:]
 	}
 }

@@ -108,7 +108,11 @@ func New(
 		ended:      make(chan struct{}),
 	}
 	for i := range p.lanes {
-		p.lanes[i] = &lane{pipeline: p, entries: make(chan *entry, 1024)}
+		p.lanes[i] = &lane{
+			pipeline: p,
+			entries:  make(chan *entry, 1024),
+			pacing:   pacing{target: p.cfg.TargetLatency},
+		}
 	}
 	return p
 }

@@ -14,15 +14,16 @@ import (
 
 // openPool opens a pool of connections whose statements end after timeout.
 func openPool(
-	dsn string, conns int, timeout time.Duration, params map[string]string,
+	dsn string, conns int, timeout time.Duration, params map[string]string, prepare *statements,
 ) (*sqlx.DB, error) {
-	return openPoolUntil(context.Background(), dsn, conns, timeout, params)
+	return openPoolUntil(context.Background(), dsn, conns, timeout, params, prepare)
 }
 
 // openPoolUntil is openPool for the time of ctx: soon after it ends, statements that still run
 // fail, even within their timeout.
 func openPoolUntil(
 	ctx context.Context, dsn string, conns int, timeout time.Duration, params map[string]string,
+	prepare *statements,
 ) (*sqlx.DB, error) {
 	params["statement_timeout"] = fmt.Sprint(timeout.Milliseconds())
 	// compiling a statement takes longer than running one of ours
@@ -34,7 +35,7 @@ func openPoolUntil(
 		return nil, err
 	}
 	connector.Dialer(dialer{limit: timeout + answerMargin, life: ctx})
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db := sqlx.NewDb(sql.OpenDB(prepare.connector(connector)), "postgres")
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	db.SetConnMaxIdleTime(5 * time.Minute)

@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"math"
+	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/oei-ms/oei-ms/series"
 )
@@ -111,3 +114,10 @@ func same[V any](v V) V { return v }
 
 // WaitsForAPI returns how often s has waited for a connection of the API.
 func WaitsForAPI(s *Store) int64 { return s.api.Stats().WaitCount }
+
+// SessionAPI returns a session of the API's connections, which the next statements of s use too.
+func SessionAPI(t *testing.T, s *Store) *sqlx.DB {
+	t.Helper()
+	s.api.SetMaxOpenConns(1)
+	return s.api
+}

@@ -72,7 +72,7 @@ func (s *Store) maintain(
 		"application_name":                 name,
 		"lock_timeout":                     fmt.Sprint(lockTimeout.Milliseconds()),
 		"max_parallel_maintenance_workers": "0", // ingest and the API need the processors
-	})
+	}, s.statements)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ type Config struct {
 	APIConnections    int           `mapstructure:"api_connections"`
 	IngestConnections int           `mapstructure:"ingest_connections"`
 	StatementTimeout  time.Duration `mapstructure:"statement_timeout"` // of API connections
+	// PreparedStatements needs sessions that stay the same, which a connection pooler in
+	// transaction mode does not give.
+	PreparedStatements bool `mapstructure:"prepared_statements"`
 	// Rollups must be the same in all instances: see PrepareRollups.
 	Rollups bool `mapstructure:"rollups"`
 	// Partition is the length of new partitions: auto, hour, day, week or month.
@@ -49,14 +52,15 @@ type Config struct {
 // DefaultConfig returns settings for one instance on a small machine.
 func DefaultConfig() Config {
 	return Config{
-		APIConnections:    10,
-		IngestConnections: 4,
-		StatementTimeout:  5 * time.Second,
-		Rollups:           true,
-		Partition:         auto,
-		Maintenance:       true,
-		AlarmsPerSensor:   100,
-		EvaluationTimeout: evaluationTimeout,
+		APIConnections:     10,
+		IngestConnections:  4,
+		StatementTimeout:   5 * time.Second,
+		PreparedStatements: true,
+		Rollups:            true,
+		Partition:          auto,
+		Maintenance:        true,
+		AlarmsPerSensor:    100,
+		EvaluationTimeout:  evaluationTimeout,
 	}
 }
 
@@ -101,6 +105,7 @@ type Store struct {
 	api                *sqlx.DB
 	ingest             *sqlx.DB
 	dsn                string
+	statements         *statements
 	instance           int64     // random id of this process, among those that share the database
 	beat               time.Time // when this instance last wrote its beat_at
 	log                *slog.Logger
@@ -122,15 +127,17 @@ type Store struct {
 // exist: see Migrate. A server that is too old, or that acknowledges commits which it may lose, is
 // an error.
 func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store, error) {
+	prepare := &statements{log: log}
+	prepare.off.Store(!cfg.PreparedStatements)
 	api, err := openPool(dsn, cfg.APIConnections, cfg.StatementTimeout,
-		map[string]string{"application_name": "oei-ms api"})
+		map[string]string{"application_name": "oei-ms api"}, prepare)
 	if err != nil {
 		return nil, err
 	}
 	ingest, err := openPool(dsn, cfg.IngestConnections, ingestTimeout, map[string]string{
 		"application_name":                    "oei-ms ingest",
 		"idle_in_transaction_session_timeout": fmt.Sprint(maxIdleInTransaction.Milliseconds()),
-	})
+	}, prepare)
 	if err != nil {
 		return nil, errors.Join(err, api.Close())
 	}
@@ -138,6 +145,7 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 		api:                api,
 		ingest:             ingest,
 		dsn:                dsn,
+		statements:         prepare,
 		instance:           rand.Int64(),
 		log:                log,
 		rollups:            cfg.Rollups,
@@ -157,12 +165,19 @@ func Open(ctx context.Context, dsn string, cfg Config, log *slog.Logger) (*Store
 
 func (s *Store) checkServer(ctx context.Context) error {
 	var version int
-	var commit, fsync string
+	var commit, fsync, jit string
 	const q = `
-		SELECT current_setting('server_version_num')::int, current_setting('synchronous_commit'),
-			current_setting('fsync')`
-	if err := s.ingest.QueryRowContext(ctx, q).Scan(&version, &commit, &fsync); err != nil {
+		SELECT
+			current_setting('server_version_num')::int,
+			current_setting('synchronous_commit'),
+			current_setting('fsync'),
+			current_setting('jit')`
+	err := s.ingest.QueryRowContext(ctx, q).Scan(&version, &commit, &fsync, &jit)
+	if err != nil {
 		return connectError(err)
+	}
+	if jit != "off" {
+		s.statements.switchOff(ctx, "the parameters of connections do not reach PostgreSQL")
 	}
 	if version < minServerVersion {
 		return fmt.Errorf("database: PostgreSQL %d is too old; use %d or newer", version/10000,
@@ -184,6 +199,12 @@ func (s *Store) Ping(ctx context.Context) (version string, err error) {
 	const q = `SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)`
 	err = s.api.GetContext(ctx, &version, q)
 	return version, explain("database", err)
+}
+
+// Statements returns how many round trips with a statement there were, and how many of them sent
+// a prepared one.
+func (s *Store) Statements() (sent, prepared int64) {
+	return s.statements.sent.Load(), s.statements.prepared.Load()
 }
 
 // Close closes all connections.

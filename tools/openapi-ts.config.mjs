@@ -1,5 +1,6 @@
 // openapi.yaml -> gen/ts/src/gen: types, one function per operation, and a client based on fetch.
 // The rest of gen/ts is written by hand.
+import { operationsPlugin } from './operations-plugin.mjs';
 import { closeEnums } from './open-enums.mjs';
 
 // WebSockets have live.ts; pages are for browsers.
@@ -29,5 +30,6 @@ export default {
     { name: '@hey-api/client-fetch', throwOnError: true },
     { name: '@hey-api/typescript', enums: 'javascript' },
     '@hey-api/sdk',
+    operationsPlugin,
   ],
 };

@@ -12,40 +12,59 @@ const program = process.env.OEI_PROGRAM ?? fileURLToPath(new URL('../../../oei-m
 
 export const admin = { username: 'admin', password: 'a password for the tests' };
 
-/** Resolves when the server is ready: its address, its MQTT port, and how to stop it. */
-export async function startServer() {
+/**
+ * Resolves when the server is ready: its address, how to restart and how to stop it. `env` has
+ * further settings.
+ */
+export async function startServer({ env = {} } = {}) {
   if (!existsSync(program)) throw new Error(`${program} is missing; build it: ./task build`);
   const [port, mqttPort] = await freePorts(2);
   const dir = await mkdtemp(join(tmpdir(), 'oei-ms-ts-'));
   await chmod(dir, 0o755); // as root the database runs as another user
+  const origin = `http://127.0.0.1:${port}`;
+  const settings = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    MQTT_PORT: String(mqttPort),
+    DATA_DIR: join(dir, 'data'),
+    ADMIN_USERNAME: admin.username,
+    ADMIN_PASSWORD: admin.password,
+    ...env,
+  };
+  let running = await run(dir, settings, origin);
+  return {
+    origin,
+    restart: async () => {
+      await running.end();
+      running = await run(dir, settings, origin);
+    },
+    stop: async () => {
+      await running.end().finally(() => rm(dir, { recursive: true, force: true }));
+    },
+  };
+}
+
+async function run(dir, env, origin) {
   const output = [];
   const child = spawn(program, ['serve'], {
     cwd: dir, // without the .env of the repository
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      HOST: '127.0.0.1',
-      PORT: String(port),
-      MQTT_PORT: String(mqttPort),
-      DATA_DIR: join(dir, 'data'),
-      ADMIN_USERNAME: admin.username,
-      ADMIN_PASSWORD: admin.password,
-    },
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => output.push(text));
-  const ended = new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)));
-  const stop = async () => {
+  const ended = new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve(code ?? signal));
+  });
+  const end = async () => {
     child.kill('SIGTERM');
     const code = await ended;
-    await rm(dir, { recursive: true, force: true });
     if (code !== 0) throw new Error(`the server ended with ${code}:\n${output.join('')}`);
   };
-
-  const origin = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
     const ready = await fetch(`${origin}/health/ready`).then((r) => r.ok, () => false);
-    if (ready) return { origin, mqttPort, stop };
+    if (ready) return { end };
     const gone = await Promise.race([ended, new Promise((r) => setTimeout(r, 100))]);
     if (gone !== undefined || tries === 600) {
       child.kill('SIGKILL');
