@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/oei-ms/oei-ms/internal/rfc3339"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -42,8 +43,9 @@ func (r Receipt) JSON(now time.Time) []byte {
 		Duplicates    int        `json:"duplicates"`
 		Rejected      []rejected `json:"rejected"`
 		RejectedTotal int        `json:"rejected_total"`
-		ServerTime    time.Time  `json:"server_time"`
-	}{r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.RejectedTotal, now.UTC()}
+		ServerTime    string     `json:"server_time"`
+	}{r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.RejectedTotal,
+		rfc3339.Format(now)}
 	for i, x := range r.Rejected {
 		answer.Rejected[i].Reason = x.Reason
 		if x.Index >= 0 {

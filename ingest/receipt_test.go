@@ -31,12 +31,12 @@ func TestReceipts(t *testing.T) {
 		{
 			"one reading", "sensors/g1/t1/data", `{"value":1}`,
 			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,` +
-				`"server_time":"2026-03-04T12:00:00Z"}`,
+				`"server_time":"2026-03-04T12:00:00.000000Z"}`,
 		},
 		{
 			"the same again", "sensors/g1/t1/data", `{"value":1}`,
 			`{"accepted":0,"duplicates":1,"rejected":[],"rejected_total":0,` +
-				`"server_time":"2026-03-04T12:00:00Z"}`,
+				`"server_time":"2026-03-04T12:00:00.000000Z"}`,
 		},
 		{
 			"some of each", "gateways/g1/data",
@@ -44,17 +44,17 @@ func TestReceipts(t *testing.T) {
 				`{"sensor":"t2","value":1}]`,
 			`{"accepted":1,"duplicates":1,"rejected":[{"index":0,"reason":"conflict"},` +
 				`{"index":1,"reason":"unknown_sensor"}],"rejected_total":2,` +
-				`"server_time":"2026-03-04T12:00:00Z"}`,
+				`"server_time":"2026-03-04T12:00:00.000000Z"}`,
 		},
 		{
 			"a payload as a whole", "gateways/g1/data", `{`,
 			`{"accepted":0,"duplicates":0,"rejected":[{"index":null,"reason":"malformed"}],` +
-				`"rejected_total":1,"server_time":"2026-03-04T12:00:00Z"}`,
+				`"rejected_total":1,"server_time":"2026-03-04T12:00:00.000000Z"}`,
 		},
 		{
 			"a status", "gateways/g1/status", `{"status":"online"}`,
 			`{"accepted":1,"duplicates":0,"rejected":[],"rejected_total":0,` +
-				`"server_time":"2026-03-04T12:00:00Z"}`,
+				`"server_time":"2026-03-04T12:00:00.000000Z"}`,
 		},
 	}
 	for _, tt := range tests {

@@ -27,6 +27,8 @@ type outgoingReceipt struct {
 const (
 	maxQueuedReceipts  = 1024
 	receiptSendTimeout = 5 * time.Second
+	// utf8Payload is the payload format indicator of UTF-8.
+	utf8Payload byte = 1
 )
 
 func newReceiptSender(reg prometheus.Registerer) *receiptSender {
@@ -85,6 +87,7 @@ func (r *receiptSender) send(ctx context.Context, o outgoingReceipt) {
 		Properties: &paho.PublishProperties{
 			CorrelationData: o.correlation,
 			ContentType:     "application/json",
+			PayloadFormat:   new(utf8Payload),
 		},
 	}, paho.PublishOptions{Method: paho.PublishMethod_AsyncSend})
 	if err != nil { // the connection is lost: the publisher repeats its message and asks again

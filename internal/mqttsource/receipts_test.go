@@ -65,6 +65,7 @@ func TestReceipts_AreSentThroughTheBroker(t *testing.T) {
 		orDuplicate := `{"accepted":0,"duplicates":1,` + rejected // in the same second
 		if s := string(p.Payload); p.Topic != "gateways/g1/receipts/x" ||
 			string(p.Properties.CorrelationData) != "b" || p.QoS != 1 ||
+			p.Properties.PayloadFormat == nil || *p.Properties.PayloadFormat != 1 ||
 			!strings.HasPrefix(s, want) && !strings.HasPrefix(s, orDuplicate) {
 			t.Errorf("got %v", p)
 		}

@@ -130,10 +130,13 @@ func (s *Source) Publish(ctx context.Context, topic string, payload []byte) erro
 		return autopaho.ConnectionDownError
 	}
 	res, err := cm.Publish(ctx, &paho.Publish{
-		Topic:      topic,
-		QoS:        1,
-		Payload:    payload,
-		Properties: &paho.PublishProperties{ContentType: "application/json"},
+		Topic:   topic,
+		QoS:     1,
+		Payload: payload,
+		Properties: &paho.PublishProperties{
+			ContentType:   "application/json",
+			PayloadFormat: new(utf8Payload),
+		},
 	})
 	if res != nil && res.ReasonCode >= 0x80 {
 		return errors.New(s.broker() + " " + diagnosePublish(topic, res.ReasonCode))
