@@ -44,8 +44,10 @@ func (r Receipt) JSON(now time.Time) []byte {
 		Rejected      []rejected `json:"rejected"`
 		RejectedTotal int        `json:"rejected_total"`
 		ServerTime    string     `json:"server_time"`
-	}{r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.RejectedTotal,
-		rfc3339.Format(now)}
+	}{
+		r.Accepted, r.Duplicates, make([]rejected, len(r.Rejected)), r.RejectedTotal,
+		rfc3339.Format(now),
+	}
 	for i, x := range r.Rejected {
 		answer.Rejected[i].Reason = x.Reason
 		if x.Index >= 0 {

@@ -232,6 +232,9 @@ var rows = map[string]row{
 	"getDocs":             {public, at("/docs"), "", 200},
 	"getDocsAsset":        {public, at("/docs/assets/swagger-init.js"), "", 200},
 	"getRedoc":            {public, at("/redoc"), "", 200},
+	"getAsyncAPIText":     {public, at("/asyncapi.yaml"), "", 200},
+	"getAsyncAPI":         {public, at("/asyncapi.json"), "", 200},
+	"getAsyncAPIPage":     {public, at("/asyncapi"), "", 200},
 	"getGuidePage":        {public, at("/docs/guide/mqtt"), "", 200},
 
 	"listNotificationChannels": {store.Viewer, at("/api/notifications/channels"), "", 200},

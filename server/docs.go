@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// docsFiles are Swagger UI, Redoc, their licenses, their two pages and the style of the guide.
+// docsFiles are Swagger UI, Redoc, their licenses, their three pages and the style of the guide.
 // SHA256SUMS has the sums of the third-party files.
 //
 //go:embed docs
@@ -35,8 +35,8 @@ type docsFile struct {
 	policy string // Content-Security-Policy
 }
 
-// docsHandler serves /docs, /redoc, /docs/assets/{file} and /docs/guide/{page}; every other path
-// and method goes to notFound.
+// docsHandler serves /docs, /redoc, /asyncapi, /docs/assets/{file} and /docs/guide/{page}; every
+// other path and method goes to notFound.
 func docsHandler(notFound http.Handler) (http.Handler, error) {
 	files, err := readDocs()
 	if err != nil {
@@ -46,7 +46,11 @@ func docsHandler(notFound http.Handler) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := map[string]string{"/docs": "docs.html", "/redoc": "redoc.html"}
+	pages := map[string]string{
+		"/docs":     "docs.html",
+		"/redoc":    "redoc.html",
+		"/asyncapi": "asyncapi.html",
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ok := pages[r.URL.Path]
 		if !ok {

@@ -42,6 +42,7 @@ var guideLayout = template.Must(template.New("guide").Parse(`<!doctype html>
     <a href="index">Guide</a>
     <a href="../../redoc">API reference</a>
     <a href="../../docs">Try the API</a>
+    <a href="../../asyncapi">MQTT and WebSocket</a>
   </nav>
   <main>
 {{.Body}}  </main>
@@ -121,6 +122,8 @@ func (guideLinks) Transform(document *ast.Document, _ text.Reader, _ parser.Cont
 		case target == "" || strings.Contains(target, "://"):
 		case path.Base(target) == "openapi.yaml":
 			link.Destination = []byte("../../openapi.json")
+		case path.Base(target) == "asyncapi.yaml":
+			link.Destination = []byte("../../asyncapi")
 		case isGuidePage(target):
 			destination := guideName(target)
 			if fragment != "" {

@@ -43,7 +43,8 @@ func TestGuide_EveryPageAndLink(t *testing.T) {
 		for _, href := range hrefs.FindAllStringSubmatch(visit(page), -1) {
 			target, fragment, _ := strings.Cut(href[1], "#")
 			switch {
-			case strings.Contains(target, ":"), strings.HasSuffix(target, "openapi.json"):
+			case strings.Contains(target, ":"), strings.HasSuffix(target, "openapi.json"),
+				strings.HasSuffix(target, "/asyncapi"):
 				continue
 			case target == "":
 				target = page
@@ -79,6 +80,7 @@ func TestGuide_Links(t *testing.T) {
 		"[a](../mqtt.md#topics)":          `<a href="mqtt#topics">a</a>`,
 		"[a](README.md)":                  `<a href="index">a</a>`,
 		"[a](../openapi.yaml)":            `<a href="../../openapi.json">a</a>`,
+		"[a](../asyncapi.yaml)":           `<a href="../../asyncapi">a</a>`,
 		"[a](https://example.com/b.md)":   `<a href="https://example.com/b.md">a</a>`,
 		"[a](#b)":                         `<a href="#b">a</a>`,
 		"[`a` b](../configs/config.go) c": `<p><code>a</code> b c</p>`,

@@ -51,7 +51,10 @@ func TestDocs_MatchTheirSums(t *testing.T) {
 
 func TestDocs_PagesReferOnlyToServedFiles(t *testing.T) {
 	reference := regexp.MustCompile(`(?:src|href)="([^"]+)"|from '\./([^']+)'`)
-	for _, page := range []string{"/docs", "/redoc", "/docs/assets/redoc-init.js"} {
+	for _, page := range []string{
+		"/docs", "/redoc", "/asyncapi", "/docs/assets/redoc-init.js",
+		"/docs/assets/asyncapi-init.js",
+	} {
 		res := serveDocs(t, http.MethodGet, page, nil)
 		body, _ := io.ReadAll(res.Body)
 		for _, m := range reference.FindAllStringSubmatch(string(body), -1) {
@@ -59,7 +62,8 @@ func TestDocs_PagesReferOnlyToServedFiles(t *testing.T) {
 			if m[2] != "" {
 				target = "/docs/assets/" + m[2]
 			}
-			if m[1] == "data:," || m[1] == "openapi.json" {
+			if m[1] == "data:," || m[1] == "openapi.json" ||
+				m[1] == "asyncapi.yaml" {
 				continue
 			}
 			if got := serveDocs(t, http.MethodGet, target, nil).StatusCode; got != http.StatusOK {

@@ -152,6 +152,7 @@ func TestSystem_SpecificationMetricsAndVersion(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/docs": "swagger", "/redoc": "redoc", "/docs/assets/redoc-init.js": "Redoc",
+		"/asyncapi": "MQTT", "/docs/assets/asyncapi-init.js": "Redoc",
 	} {
 		res := s.send("GET", path, "", "")
 		if res.StatusCode != 200 || !strings.Contains(string(res.body), want) {

@@ -35,6 +35,7 @@ type Deps struct {
 	Write         func(ctx context.Context, rs []store.Reading) ([]store.ReadingResult, error)
 	Notifications Notifications
 	Checks        []Check
+	MQTT          []MQTTServer // where gateways connect
 	Version       Version
 	Log           *slog.Logger
 	Registry      *prometheus.Registry // served at /metrics
@@ -117,7 +118,7 @@ func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 	}
 	e.Use(s.enforce)
 	api.RegisterHandlers(e, api.NewStrictHandler(s, []api.StrictMiddlewareFunc{refuseNothing}))
-	if err := s.registerOthers(e, d.Registry); err != nil {
+	if err := s.registerOthers(e, d.Registry, d.MQTT); err != nil {
 		return nil, err
 	}
 	if err := contract.covers(e.Routes()); err != nil {

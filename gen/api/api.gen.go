@@ -2323,6 +2323,12 @@ type AlarmUpdate struct {
 	Rule AlarmRuleUpdate `json:"rule"`
 }
 
+// AsyncAPIDocument The AsyncAPI document.
+type AsyncAPIDocument = map[string]interface{}
+
+// AsyncAPIText The AsyncAPI document as YAML.
+type AsyncAPIText = string
+
 // Comment Recorded in the alarm log; one line of at most 1,000 characters.
 type Comment = string
 

@@ -2323,6 +2323,12 @@ type AlarmUpdate struct {
 	Rule AlarmRuleUpdate `json:"rule"`
 }
 
+// AsyncAPIDocument The AsyncAPI document.
+type AsyncAPIDocument = map[string]interface{}
+
+// AsyncAPIText The AsyncAPI document as YAML.
+type AsyncAPIText = string
+
 // Comment Recorded in the alarm log; one line of at most 1,000 characters.
 type Comment = string
 
@@ -7138,6 +7144,21 @@ type ClientInterface interface {
 	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 	CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetAsyncAPI Get the contract of MQTT and WebSocket as JSON
+	//
+	// The document of `/asyncapi.yaml` as JSON.
+	//
+	// Corresponds with GET /asyncapi.json (the `GetAsyncAPI` operationId).
+	GetAsyncAPI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAsyncAPIText Get the contract of MQTT and WebSocket
+	//
+	// AsyncAPI 3.0: topics, messages, reason codes, close codes and limits, with the schemas and
+	// this server's addresses.
+	//
+	// Corresponds with GET /asyncapi.yaml (the `GetAsyncAPIText` operationId).
+	GetAsyncAPIText(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetHealth Get the health of the service
 	//
 	// Answered with 503 when a dependency that the service needs is down.
@@ -9240,6 +9261,41 @@ func (c *Client) UpdateUser(ctx context.Context, id IDParameter, params *UpdateU
 // Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 func (c *Client) CreateWebSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateWebSocketTicketRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAsyncAPI Get the contract of MQTT and WebSocket as JSON
+//
+// The document of `/asyncapi.yaml` as JSON.
+//
+// Corresponds with GET /asyncapi.json (the `GetAsyncAPI` operationId).
+func (c *Client) GetAsyncAPI(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAsyncAPIRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAsyncAPIText Get the contract of MQTT and WebSocket
+//
+// AsyncAPI 3.0: topics, messages, reason codes, close codes and limits, with the schemas and
+// this server's addresses.
+//
+// Corresponds with GET /asyncapi.yaml (the `GetAsyncAPIText` operationId).
+func (c *Client) GetAsyncAPIText(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAsyncAPITextRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -13975,6 +14031,60 @@ func NewCreateWebSocketTicketRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetAsyncAPIRequest constructs an http.Request for the GetAsyncAPI method
+func NewGetAsyncAPIRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/asyncapi.json")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetAsyncAPITextRequest constructs an http.Request for the GetAsyncAPIText method
+func NewGetAsyncAPITextRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/asyncapi.yaml")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetHealthRequest constructs an http.Request for the GetHealth method
 func NewGetHealthRequest(server string) (*http.Request, error) {
 	var err error
@@ -15366,6 +15476,25 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/ws/ticket (the `CreateWebSocketTicket` operationId).
 	CreateWebSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateWebSocketTicketResponse, error)
+
+	// GetAsyncAPIWithResponse Get the contract of MQTT and WebSocket as JSON
+	//
+	// The document of `/asyncapi.yaml` as JSON.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /asyncapi.json (the `GetAsyncAPI` operationId).
+	GetAsyncAPIWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAsyncAPIResponse, error)
+
+	// GetAsyncAPITextWithResponse Get the contract of MQTT and WebSocket
+	//
+	// AsyncAPI 3.0: topics, messages, reason codes, close codes and limits, with the schemas and
+	// this server's addresses.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /asyncapi.yaml (the `GetAsyncAPIText` operationId).
+	GetAsyncAPITextWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAsyncAPITextResponse, error)
 
 	// GetHealthWithResponse Get the health of the service
 	//
@@ -22103,6 +22232,109 @@ func (r CreateWebSocketTicketResponse) ContentType() string {
 	return ""
 }
 
+// GetAsyncAPIResponseDefaultHeaders the declared response headers of an HTTP default response for GetAsyncAPI
+type GetAsyncAPIResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type GetAsyncAPIResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AsyncAPIDocument
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetAsyncAPIResponseDefaultHeaders
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAsyncAPIResponse) GetJSON200() *AsyncAPIDocument {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAsyncAPIResponse) GetApplicationProblemJSONDefault() *DefaultError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAsyncAPIResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAsyncAPIResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAsyncAPIResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAsyncAPIResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetAsyncAPITextResponseDefaultHeaders the declared response headers of an HTTP default response for GetAsyncAPIText
+type GetAsyncAPITextResponseDefaultHeaders struct {
+	RetryAfter *int
+}
+
+type GetAsyncAPITextResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *DefaultError
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetAsyncAPITextResponseDefaultHeaders
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAsyncAPITextResponse) GetApplicationProblemJSONDefault() *DefaultError {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAsyncAPITextResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAsyncAPITextResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAsyncAPITextResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAsyncAPITextResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetHealthResponse503Headers the declared response headers of an HTTP 503 response for GetHealth
 type GetHealthResponse503Headers struct {
 	RetryAfter int
@@ -24214,6 +24446,37 @@ func (c *ClientWithResponses) CreateWebSocketTicketWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseCreateWebSocketTicketResponse(rsp)
+}
+
+// GetAsyncAPIWithResponse Get the contract of MQTT and WebSocket as JSON
+//
+// The document of `/asyncapi.yaml` as JSON.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /asyncapi.json (the `GetAsyncAPI` operationId).
+func (c *ClientWithResponses) GetAsyncAPIWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAsyncAPIResponse, error) {
+	rsp, err := c.GetAsyncAPI(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAsyncAPIResponse(rsp)
+}
+
+// GetAsyncAPITextWithResponse Get the contract of MQTT and WebSocket
+//
+// AsyncAPI 3.0: topics, messages, reason codes, close codes and limits, with the schemas and
+// this server's addresses.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /asyncapi.yaml (the `GetAsyncAPIText` operationId).
+func (c *ClientWithResponses) GetAsyncAPITextWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAsyncAPITextResponse, error) {
+	rsp, err := c.GetAsyncAPIText(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAsyncAPITextResponse(rsp)
 }
 
 // GetHealthWithResponse Get the health of the service
@@ -30839,6 +31102,91 @@ func ParseCreateWebSocketTicketResponse(rsp *http.Response) (*CreateWebSocketTic
 		response.Headers401 = &headers
 	case true:
 		var headers CreateWebSocketTicketResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAsyncAPIResponse parses an HTTP response from a GetAsyncAPIWithResponse call
+func ParseGetAsyncAPIResponse(rsp *http.Response) (*GetAsyncAPIResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAsyncAPIResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AsyncAPIDocument
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest DefaultError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers GetAsyncAPIResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetAsyncAPITextResponse parses an HTTP response from a GetAsyncAPITextWithResponse call
+func ParseGetAsyncAPITextResponse(rsp *http.Response) (*GetAsyncAPITextResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAsyncAPITextResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest DefaultError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case true:
+		var headers GetAsyncAPITextResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

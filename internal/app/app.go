@@ -210,6 +210,7 @@ func (a *app) startIngest(ctx context.Context) error {
 func (a *app) startSource(context.Context) error {
 	source := mqttsource.New(a.cfg.MQTT, a.pipeline.Submit, a.log, a.registry)
 	a.publish = source.Publish
+	a.deps.MQTT = externalMQTT(a.cfg.MQTT)
 	a.deps.Checks = append(a.deps.Checks,
 		server.Check{Name: "mqtt", Kind: "external", Required: true, Func: source.Check})
 	a.group.start("mqtt source", source.Run)
@@ -227,6 +228,7 @@ func (a *app) startBroker(ctx context.Context) error {
 		return err
 	}
 	a.publish = b.Publish
+	a.deps.MQTT = embeddedMQTT(a.mqtt, a.cfg.Broker.TLSCertificate != "")
 	a.deps.Checks = append(a.deps.Checks,
 		server.Check{Name: "mqtt", Kind: "embedded", Required: true, Func: b.Check})
 	a.group.start("presence", func(ctx context.Context) error {

@@ -63,6 +63,35 @@ test('/redoc shows the contract, without other servers', async () => {
   assert.deepEqual(faults, []);
 });
 
+test('/asyncapi shows every channel and message, without other servers', async () => {
+  const { info, channels, components } = await (await fetch(`${server.origin}/asyncapi.json`)).json();
+  const { page, faults } = await browser.open();
+  await page.goto('/asyncapi');
+  await page.getByRole('heading', { name: info.title }).first().waitFor();
+  await page.getByRole('heading', { name: 'Close codes of WebSocket' }).waitFor();
+  const shown = new Set();
+  for (const [name, { title, address, messages = {} }] of Object.entries(channels)) {
+    await page.locator('.menu-content').getByText(title, { exact: true }).click();
+    const section = page.locator(`[data-section-id="/channels/${name.toLowerCase()}"]`);
+    await section.getByText(`name: ${address}`).waitFor();
+    const names = Object.keys(messages);
+    const titles = names.map((message) => components.messages[message].title);
+    if (names.length === 1) {
+      await section.getByText(components.messages[names[0]].summary).first().waitFor();
+    } else if (names.length > 1) { // the others are in a list, or buttons next to the first
+      await section.locator('button', { hasText: titles[0] }).first().click();
+      for (const message of titles) {
+        await page.getByText(message, { exact: true }).first().waitFor({ state: 'attached' });
+      }
+      await page.keyboard.press('Escape');
+    }
+    for (const message of names) shown.add(message);
+  }
+  assert.deepEqual([...shown].sort(), Object.keys(components.messages).sort());
+  await page.waitForLoadState('networkidle');
+  assert.deepEqual(faults, []);
+});
+
 test('a page logs in, subscribes, and receives a reading', async () => {
   await logIn(server.origin);
   const gateway = (await createGateway({ body: { key: 'page', name: 'Page' }, throwOnError: true })).data;

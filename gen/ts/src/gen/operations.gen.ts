@@ -820,6 +820,33 @@ export const operations = {
         content: ['application/json'],
         path: {},
         query: {}
+    },
+    getAsyncApiText: {
+        method: 'GET',
+        url: '/asyncapi.yaml',
+        status: 200,
+        headers: [],
+        content: ['application/vnd.aai.asyncapi+yaml'],
+        path: {},
+        query: {}
+    },
+    getAsyncApi: {
+        method: 'GET',
+        url: '/asyncapi.json',
+        status: 200,
+        headers: [],
+        content: ['application/json'],
+        path: {},
+        query: {}
+    },
+    getAsyncApiPage: {
+        method: 'GET',
+        url: '/asyncapi',
+        status: 200,
+        headers: [],
+        content: ['text/html'],
+        path: {},
+        query: {}
     }
 };
 

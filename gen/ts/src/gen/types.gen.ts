@@ -3629,6 +3629,18 @@ export type OpenApiDocument = {
 };
 
 /**
+ * The AsyncAPI document.
+ */
+export type AsyncApiDocument = {
+    [key: string]: unknown;
+};
+
+/**
+ * The AsyncAPI document as YAML.
+ */
+export type AsyncApiText = string;
+
+/**
  * An error, after RFC 9457.
  */
 export type Problem = {
@@ -7996,3 +8008,84 @@ export type GetOpenApiResponses = {
 };
 
 export type GetOpenApiResponse = GetOpenApiResponses[keyof GetOpenApiResponses];
+
+export type GetAsyncApiTextData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/asyncapi.yaml';
+};
+
+export type GetAsyncApiTextErrors = {
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type GetAsyncApiTextError = GetAsyncApiTextErrors[keyof GetAsyncApiTextErrors];
+
+export type GetAsyncApiTextResponses = {
+    /**
+     * The document.
+     */
+    200: AsyncApiText;
+};
+
+export type GetAsyncApiTextResponse = GetAsyncApiTextResponses[keyof GetAsyncApiTextResponses];
+
+export type GetAsyncApiData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/asyncapi.json';
+};
+
+export type GetAsyncApiErrors = {
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type GetAsyncApiError = GetAsyncApiErrors[keyof GetAsyncApiErrors];
+
+export type GetAsyncApiResponses = {
+    /**
+     * The document.
+     */
+    200: AsyncApiDocument;
+};
+
+export type GetAsyncApiResponse = GetAsyncApiResponses[keyof GetAsyncApiResponses];
+
+export type GetAsyncApiPageData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/asyncapi';
+};
+
+export type GetAsyncApiPageErrors = {
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type GetAsyncApiPageError = GetAsyncApiPageErrors[keyof GetAsyncApiPageErrors];
+
+export type GetAsyncApiPageResponses = {
+    /**
+     * The page; all of its parts come from this server.
+     */
+    200: string;
+};
+
+export type GetAsyncApiPageResponse = GetAsyncApiPageResponses[keyof GetAsyncApiPageResponses];

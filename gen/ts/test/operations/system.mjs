@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   client,
+  getAsyncApi,
+  getAsyncApiText,
   getHealth,
   getLiveness,
   getMetrics,
@@ -38,6 +40,13 @@ export function driveSystem() {
     assert.ok(contract.paths['/api/sensors'].get);
   });
 
+  test('the contract of MQTT and WebSocket is served as YAML and as JSON', async () => {
+    const { data: text } = await getAsyncApiText({ parseAs: 'text' });
+    assert.match(text, /^asyncapi: 3\.0\.0$/m);
+    const { data: contract } = await getAsyncApi();
+    assert.equal(contract.channels.sensorData.address, 'sensors/{gateway}/{sensor}/data');
+  });
+
   // Pages are for browsers, so the client has no functions for them; `client` requests any address.
   test('the documentation is HTML, and the root leads to it', async () => {
     const page = async (url, path) => (await client.get({ url, path, parseAs: 'text' })).data;
@@ -46,6 +55,7 @@ export function driveSystem() {
     const docs = await page('/docs');
     assert.match(docs, /<title>[^<]*OEI-MS/);
     assert.match(await page('/redoc'), /<redoc|redoc/);
+    assert.match(await page('/asyncapi'), /<redoc|redoc/);
     assert.match(await page('/docs/guide/{page}', { page: 'mqtt' }), /Publish readings/);
     const [, script] = /src="(?:\.?\/)?docs\/assets\/([^"]+\.js)"/.exec(docs);
     assert.ok((await page('/docs/assets/{file}', { file: script })).length > 100);
