@@ -18,40 +18,42 @@ type deprecation struct {
 	guide         string    // a page and its heading: live#deprecated-addresses
 }
 
-// deprecationOf reads x-deprecation, which every deprecated operation has; nil for others.
+// deprecationOf reads x-deprecation, which every deprecated operation has, and x-sunset, after which
+// oasdiff lets an operation be removed; nil for other operations.
 func deprecationOf(op *openapi3.Operation) (*deprecation, error) {
 	members, has := op.Extensions["x-deprecation"].(map[string]any)
+	sunset, ends := op.Extensions["x-sunset"]
 	switch {
 	case op.Deprecated != has:
 		return nil, errors.New("it needs both `deprecated: true` and x-deprecation, or neither")
+	case !has && ends:
+		return nil, errors.New("it has x-sunset and is not deprecated")
 	case !has:
 		return nil, nil
 	}
 	d := &deprecation{}
-	for name, value := range members {
-		text, _ := value.(string)
-		var err error
-		switch name {
-		case "since":
-			d.since, err = time.Parse(time.DateOnly, text)
-		case "sunset":
-			d.sunset, err = time.Parse(time.DateOnly, text)
-		case "guide":
-			d.guide = text
-		default:
-			err = errors.New("is not known")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("x-deprecation.%s: %w", name, err)
-		}
+	d.guide, _ = members["guide"].(string)
+	if d.guide == "" {
+		return nil, errors.New("x-deprecation needs `guide`, a page of the guide")
 	}
-	switch {
-	case d.since.IsZero() || d.guide == "":
-		return nil, errors.New("x-deprecation needs `since` and `guide`")
-	case !d.sunset.IsZero() && !d.sunset.After(d.since):
-		return nil, errors.New("x-deprecation: `sunset` is not after `since`")
+	var err error
+	if d.since, err = dateOf(members["since"]); err != nil {
+		return nil, fmt.Errorf("x-deprecation needs `since`, a date: %w", err)
+	}
+	if ends {
+		if d.sunset, err = dateOf(sunset); err != nil {
+			return nil, fmt.Errorf("x-sunset: %w", err)
+		}
+		if !d.sunset.After(d.since) {
+			return nil, errors.New("x-sunset is not after `since` of x-deprecation")
+		}
 	}
 	return d, nil
+}
+
+func dateOf(value any) (time.Time, error) {
+	text, _ := value.(string)
+	return time.Parse(time.DateOnly, text)
 }
 
 // announce adds Deprecation (RFC 9745), Sunset (RFC 8594) and Link to the answer, besides the Link

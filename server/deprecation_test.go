@@ -75,32 +75,48 @@ func TestWebSocket_AnnouncesItsDeprecation(t *testing.T) {
 }
 
 func TestContract_DeprecationIsComplete(t *testing.T) {
+	const since = "2026-12-01"
+	type extensions = map[string]any
 	for name, test := range map[string]struct {
 		deprecated bool
-		extension  any
+		extensions extensions
 		want       string
 	}{
-		"not deprecated":    {false, nil, ""},
-		"complete":          {true, map[string]any{"since": "2026-12-01", "guide": "live"}, ""},
-		"no extension":      {true, nil, "needs both"},
-		"no longer so":      {false, map[string]any{"since": "2026-12-01"}, "needs both"},
-		"no date":           {true, map[string]any{"guide": "live"}, "needs `since`"},
-		"no guide":          {true, map[string]any{"since": "2026-12-01"}, "`guide`"},
-		"no date at all":    {true, map[string]any{"since": "soon", "guide": "live"}, "since"},
-		"an unknown member": {true, map[string]any{"from": "2026-12-01"}, "from: is not known"},
-		"an early end": {
+		"not deprecated": {false, nil, ""},
+		"complete": {
+			true, extensions{"x-deprecation": extensions{"since": since, "guide": "live"}}, "",
+		},
+		"with an end": {
+			true, extensions{
+				"x-deprecation": extensions{"since": since, "guide": "live"},
+				"x-sunset":      "2027-12-01",
+			}, "",
+		},
+		"no extension": {true, nil, "needs both"},
+		"no longer so": {
+			false, extensions{"x-deprecation": extensions{"since": since}}, "needs both",
+		},
+		"an end alone": {false, extensions{"x-sunset": since}, "is not deprecated"},
+		"no guide": {
+			true, extensions{"x-deprecation": extensions{"since": since}}, "needs `guide`",
+		},
+		"no date": {
+			true, extensions{"x-deprecation": extensions{"guide": "live"}}, "needs `since`",
+		},
+		"another date": {
 			true,
-			map[string]any{"since": "2026-12-01", "sunset": "2026-12-01", "guide": "live"},
-			"`sunset` is not after",
+			extensions{"x-deprecation": extensions{"since": "soon", "guide": "live"}},
+			"needs `since`",
+		},
+		"an early end": {
+			true, extensions{
+				"x-deprecation": extensions{"since": since, "guide": "live"}, "x-sunset": since,
+			}, "is not after",
 		},
 	} {
 		doc := contract(t)
 		op := doc.Paths.Find("/version").Get
-		op.Deprecated = test.deprecated
-		op.Extensions = map[string]any{}
-		if test.extension != nil {
-			op.Extensions["x-deprecation"] = test.extension
-		}
+		op.Deprecated, op.Extensions = test.deprecated, test.extensions
 		err := newContract(doc)
 		if test.want == "" && err != nil ||
 			test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
