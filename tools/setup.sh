@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what this project needs besides Go and what is missing; quick and offline when nothing is.
 #
-#   tools/setup.sh            what the tests need: PostgreSQL, mosquitto, Redis, Chromium, a C compiler, Node.js, npm packages
+#   tools/setup.sh            what the tests need: PostgreSQL, mosquitto, Redis, Chromium, a C compiler, Node.js, npm packages,
+#                             Python with pip and mypy
 #   tools/setup.sh postgres   PostgreSQL's server binaries only, which is all that a run needs
 #   tools/setup.sh apt NAME…  Debian packages without starting or enabling a service (what the other two call as root)
 #
@@ -27,6 +28,8 @@ have_postgres() { # where the program looks, too
 }
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome || [ -d "/Applications/Google Chrome.app" ]; }
+
+have_python() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; }
 
 have_node() {
 	PATH="$here/.node/bin:$PATH"
@@ -82,6 +85,8 @@ brew_line() { # prints what a Mac lacks, and stops
 		have redis-server || missing="$missing redis"
 		have_node || missing="$missing node"
 		have_chromium || missing="$missing google-chrome"
+		have_python || missing="$missing python"
+		have mypy || missing="$missing mypy"
 	fi
 	[ -z "$missing" ] || die "run this once, then try again: brew install$missing"
 }
@@ -133,6 +138,8 @@ all)
 		have_chromium || set -- "$@" chromium fonts-liberation
 		have cc || have gcc || have clang || set -- "$@" gcc libc6-dev # the race detector is linked in C
 		have_node || have npm || set -- "$@" nodejs npm
+		have_python || set -- "$@" python3 python3-venv
+		have mypy || set -- "$@" mypy
 		debian "$@"
 		have_node || fetch_node
 	fi
