@@ -57,9 +57,11 @@ func startHub(queue int) *hubServer {
 	cfg.HandshakeBurst, cfg.QueueSize = 20_000, queue
 	identity := push.Identity{UserID: 1, SessionID: "s", Expires: time.Now().Add(time.Hour)}
 	hub := push.New(cfg, push.Deps{Auth: push.Auth{
-		Authenticate: func(context.Context, string) (push.Identity, error) { return identity, nil },
-		Allow:        func(context.Context, push.Identity, []string) []error { return nil },
-		Check:        func(context.Context, push.Identity) error { return nil },
+		Authenticate: func(context.Context, string, string) (push.Identity, error) {
+			return identity, nil
+		},
+		Allow: func(context.Context, push.Identity, []string) []error { return nil },
+		Check: func(context.Context, push.Identity) error { return nil },
 	}}, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan struct{})

@@ -213,7 +213,7 @@ func (c *conn) checkDeadlines(now time.Time) {
 	case id == nil && !now.Before(c.authBy):
 		c.end(CloseAuthTimeout, "no auth frame came in time")
 		return
-	case id != nil && !now.Before(id.Expires):
+	case id != nil && id.hasExpired(now):
 		c.end(CloseNotAuthenticated, "the token has expired")
 		return
 	case !c.writing.Load() && c.silence() >= silenceTimeout:

@@ -40,6 +40,7 @@ func TestFrames_MatchTheContract(t *testing.T) {
 			UserID:    1,
 			ExpiresAt: formatTime(t0),
 		}),
+		encode(authenticatedFrame{Type: "authenticated", APIKeyID: 1}),
 		encode(topicsFrame{
 			Type:   "subscribed",
 			ID:     "b",

@@ -55,7 +55,7 @@ func (d *fakeAuth) set(f func()) {
 
 func (d *fakeAuth) functions() Auth {
 	return Auth{
-		Authenticate: func(_ context.Context, token string) (Identity, error) {
+		Authenticate: func(_ context.Context, _, token string) (Identity, error) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if d.down != nil {

@@ -138,8 +138,9 @@ func parseRequest(body []byte) (any, head, error) {
 type authenticatedFrame struct {
 	Type      string `json:"type"`
 	ID        string `json:"id,omitzero"`
-	UserID    int64  `json:"user_id"`
-	ExpiresAt string `json:"expires_at"`
+	UserID    int64  `json:"user_id,omitzero"`
+	APIKeyID  int64  `json:"api_key_id,omitzero"`
+	ExpiresAt string `json:"expires_at,omitzero"` // absent: never
 }
 
 // topicsFrame is the answer "subscribed" or "unsubscribed".

@@ -36,22 +36,33 @@ var (
 	ErrNotAuthenticated = errors.New("not authenticated")
 	ErrForbidden        = errors.New("forbidden")
 	ErrUnknownTopic     = errors.New("unknown topic")
+	ErrOverLimit        = errors.New("over a limit")
 )
 
-// Identity is the user and login session of a connection, until Expires.
+// Identity is the user and login session of a connection, or its API key, until Expires.
 type Identity struct {
-	UserID    int64
+	UserID    int64 // 0 for an API key
+	APIKeyID  int64 // 0 for a user
 	SessionID string
-	Expires   time.Time
+	Expires   time.Time // zero: never
+}
+
+// owner is the user or API key of a connection.
+type owner struct{ userID, apiKeyID int64 }
+
+func (id Identity) owner() owner { return owner{id.UserID, id.APIKeyID} }
+
+func (id Identity) hasExpired(now time.Time) bool {
+	return !id.Expires.IsZero() && !now.Before(id.Expires)
 }
 
 // Auth decides who clients are and what they may subscribe to. Its functions are called
 // concurrently.
 type Auth struct {
-	// Authenticate returns the identity of a token. ErrNotAuthenticated closes the connection with
-	// 4401 (or leaves an authenticated one unchanged), ErrForbidden with 4403, any other error with
-	// 1013.
-	Authenticate func(ctx context.Context, token string) (Identity, error)
+	// Authenticate returns the identity of a token or API key from addr. ErrNotAuthenticated closes
+	// the connection with 4401 (or leaves an authenticated one unchanged), ErrForbidden with 4403,
+	// ErrOverLimit and any other error with 1013.
+	Authenticate func(ctx context.Context, addr, token string) (Identity, error)
 	// Allow returns one verdict for each topic, in order: nil, ErrUnknownTopic or ErrForbidden. A
 	// nil slice allows all. Any other error closes the connection with 1013.
 	Allow func(ctx context.Context, id Identity, topics []string) []error
@@ -93,7 +104,7 @@ type Hub struct {
 	stopped       bool
 	lastNumber    uint64
 	conns         map[*conn]struct{}
-	perUser       map[int64]int  // connections
+	perOwner      map[owner]int  // connections
 	perAddress    map[string]int // connections
 	subscriptions subscriptions
 	// typeSubscriptions counts subscriptions to SensorTypes: usually there are none to look up.
@@ -109,7 +120,7 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Hu
 		metrics:       newMetrics(reg),
 		startedAt:     time.Now(),
 		conns:         make(map[*conn]struct{}),
-		perUser:       make(map[int64]int),
+		perOwner:      make(map[owner]int),
 		perAddress:    make(map[string]int),
 		subscriptions: make(subscriptions),
 		handshakes:    rate.NewLimiter(rate.Limit(cfg.HandshakesPerSecond), cfg.HandshakeBurst),
@@ -237,10 +248,10 @@ func (h *Hub) setIdentity(c *conn, id *Identity) bool {
 	if _, open := h.conns[c]; !open {
 		return true
 	}
-	if h.perUser[id.UserID] >= h.cfg.MaxConnectionsPerUser {
+	if h.perOwner[id.owner()] >= h.cfg.MaxConnectionsPerUser {
 		return false
 	}
-	h.perUser[id.UserID]++
+	h.perOwner[id.owner()]++
 	c.identity.Store(id)
 	return true
 }
@@ -252,7 +263,7 @@ func (h *Hub) remove(c *conn) {
 	delete(h.conns, c)
 	decrement(h.perAddress, c.addr)
 	if id := c.identity.Load(); id != nil {
-		decrement(h.perUser, id.UserID)
+		decrement(h.perOwner, id.owner())
 	}
 	for t := range c.topics {
 		h.removeSubscription(t, c)

@@ -416,7 +416,7 @@ func TestRun_ClosesAllConnectionsAtTheEnd(t *testing.T) {
 	if closed := w.metric("oei_ws_closed_total", "1001"); closed != 42 {
 		t.Errorf("oei_ws_closed_total{1001} = %v, want 42", closed)
 	}
-	if n := len(w.hub.subscriptions) + len(w.hub.perUser) + len(w.hub.perAddress); n != 0 {
+	if n := len(w.hub.subscriptions) + len(w.hub.perOwner) + len(w.hub.perAddress); n != 0 {
 		t.Errorf("the hub still counts %d topics, users or addresses, want 0", n)
 	}
 }

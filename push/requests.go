@@ -40,15 +40,15 @@ func (c *conn) handle(body []byte) {
 func (c *conn) authenticate(req *authRequest) {
 	ctx, cancel := context.WithTimeout(c.hub.ctx, queryTimeout)
 	defer cancel()
-	id, err := c.hub.deps.Auth.Authenticate(ctx, req.Token)
-	if err == nil && !time.Now().Before(id.Expires) {
+	id, err := c.hub.deps.Auth.Authenticate(ctx, c.addr, req.Token)
+	if err == nil && id.hasExpired(time.Now()) {
 		err = ErrNotAuthenticated
 	}
 	before := c.identity.Load()
 	switch {
 	case err == nil && before == nil:
 		c.accept(req.ID, id, false)
-	case err == nil && before.UserID != id.UserID:
+	case err == nil && before.owner() != id.owner():
 		c.sendError(req.ID, codeForbidden, "a connection keeps its user; open another one", nil)
 	case err == nil:
 		c.identity.Store(&id)
@@ -60,6 +60,8 @@ func (c *conn) authenticate(req *authRequest) {
 		c.end(CloseNotAuthenticated, "the token is not valid")
 	case errors.Is(err, ErrForbidden):
 		c.end(CloseForbidden, "the user may not listen")
+	case errors.Is(err, ErrOverLimit):
+		c.end(CloseTryLater, "too many logins; try later")
 	case !c.hasEnded():
 		c.hub.log.WarnContext(ctx, "authenticating live connection failed", "error", err)
 		c.end(CloseTryLater, "the token could not be checked")
@@ -251,7 +253,8 @@ func (c *conn) allow(id Identity, req *topicRequest) bool {
 		case errors.Is(err, ErrForbidden):
 			req.forbidden = append(req.forbidden, t.String())
 		default:
-			c.hub.log.WarnContext(ctx, "checking topics failed", "error", err, "user_id", id.UserID)
+			c.hub.log.WarnContext(ctx, "checking topics failed", "error", err, "user_id", id.UserID,
+				"api_key_id", id.APIKeyID)
 			c.end(CloseTryLater, "the topics could not be checked")
 			return false
 		}
@@ -268,12 +271,16 @@ func names(topics []Topic) []string {
 }
 
 func (c *conn) sendAuthenticated(reqID string, id Identity) {
-	c.send(authenticatedFrame{
-		Type:      "authenticated",
-		ID:        reqID,
-		UserID:    id.UserID,
-		ExpiresAt: formatTime(id.Expires),
-	})
+	frame := authenticatedFrame{
+		Type:     "authenticated",
+		ID:       reqID,
+		UserID:   id.UserID,
+		APIKeyID: id.APIKeyID,
+	}
+	if !id.Expires.IsZero() {
+		frame.ExpiresAt = formatTime(id.Expires)
+	}
+	c.send(frame)
 }
 
 func (c *conn) sendError(reqID, code, detail string, topics []string) {

@@ -18,8 +18,8 @@ const (
 
 // session is what Check is asked about once, however many connections it has.
 type session struct {
-	user int64
-	id   string
+	owner owner
+	id    string
 }
 
 // checkSessionsLoop ends the connections of sessions that have ended, until ctx ends.
@@ -42,7 +42,7 @@ func (h *Hub) checkSessions(ctx context.Context) {
 	sessions := make(map[session]Identity)
 	for _, c := range h.connections() {
 		if id := c.identity.Load(); id != nil {
-			sessions[session{id.UserID, id.SessionID}] = *id
+			sessions[session{id.owner(), id.SessionID}] = *id
 		}
 	}
 	var checks errgroup.Group
@@ -51,7 +51,7 @@ func (h *Hub) checkSessions(ctx context.Context) {
 		checks.Go(func() error {
 			err := h.deps.Auth.Check(ctx, id)
 			if errors.Is(err, ErrNotAuthenticated) {
-				h.endWhere(func(id Identity) bool { return s == session{id.UserID, id.SessionID} })
+				h.endWhere(func(id Identity) bool { return s == session{id.owner(), id.SessionID} })
 				return nil
 			}
 			return err

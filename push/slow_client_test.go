@@ -140,7 +140,7 @@ func TestStorm(t *testing.T) {
 		func() bool { return w.metric("websocket_connections_active", "") == 0 })
 	w.hub.mu.RLock()
 	defer w.hub.mu.RUnlock()
-	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perUser) +
+	if n := len(w.hub.conns) + len(w.hub.subscriptions) + len(w.hub.perOwner) +
 		len(w.hub.perAddress); n != 0 {
 		t.Errorf("after all clients have left the hub counts %d connections, topics, users or "+
 			"addresses", n)

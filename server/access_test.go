@@ -33,6 +33,11 @@ func atUser(s *system) string {
 		s.addUser(fmt.Sprintf("user %d", s.made), store.Viewer, true).ID)
 }
 
+func atAPIKey(s *system) string {
+	k, _ := s.addAPIKey(store.Viewer)
+	return fmt.Sprintf("/api/api-keys/%d", k.ID)
+}
+
 func atGateway(rest string) func(*system) string {
 	return func(s *system) string {
 		return fmt.Sprintf("/api/gateways/%d%s", s.addGateway().ID,
@@ -132,6 +137,12 @@ var rows = map[string]row{
 	"getUser":          {store.Admin, atUser, "", 200},
 	"updateUser":       {store.Admin, atUser, `{"role":"operator"}`, 200},
 	"deleteUser":       {store.Admin, atUser, "", 200},
+	"listAPIKeys":      {store.Admin, at("/api/api-keys"), "", 200},
+	"createAPIKey":     {store.Admin, at("/api/api-keys"), `{"name":"NEW","role":"viewer"}`, 201},
+	"getCurrentAPIKey": {store.Viewer, at("/api/api-keys/current"), "", 404},
+	"getAPIKey":        {store.Admin, atAPIKey, "", 200},
+	"updateAPIKey":     {store.Admin, atAPIKey, `{"role":"operator"}`, 200},
+	"revokeAPIKey":     {store.Admin, atAPIKey, "", 204},
 	"listGateways":     {store.Viewer, at("/api/gateways"), "", 200},
 	"createGateway":    {store.Engineer, at("/api/gateways"), `{"key":"NEW","name":"x"}`, 201},
 	"getGateway":       {store.Viewer, atGateway(""), "", 200},

@@ -15,7 +15,7 @@ import (
 func (s *Server) runCommand(
 	ctx context.Context, id int64, c alarm.Command,
 ) (api.AlarmWithETagJSONResponse, error) {
-	c.User = callOf(ctx).principal.User.Username
+	c.User = callOf(ctx).principal.Name()
 	a, err := s.store.CommandAlarm(ctx, id, c, time.Now())
 	if err != nil {
 		return api.AlarmWithETagJSONResponse{}, commandProblem(err)
@@ -62,7 +62,7 @@ func (s *Server) AcknowledgeAlarms(
 	acks := mapSlice(req.Body.Alarms, func(a api.AlarmBulkAcknowledgeItem) store.Ack {
 		return store.Ack{AlarmID: a.ID, Occurrence: a.Occurrence, StateVersion: a.StateVersion}
 	})
-	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.User.Username,
+	errs, err := s.store.AcknowledgeAlarms(ctx, acks, callOf(ctx).principal.Name(),
 		orZero(req.Body.Comment), time.Now())
 	if err != nil {
 		return nil, err

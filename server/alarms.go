@@ -150,7 +150,7 @@ func (s *Server) UpdateAlarm(
 		return nil, err
 	}
 	a, err := s.store.UpdateAlarm(ctx, &r, was.RuleVersion,
-		callOf(ctx).principal.User.Username, time.Now())
+		callOf(ctx).principal.Name(), time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (s *Server) DeleteAlarm(
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.User.Username,
+	d, err := s.store.DeleteAlarm(ctx, req.ID, version, callOf(ctx).principal.Name(),
 		*req.Params.DryRun, time.Now())
 	if err != nil {
 		return nil, err

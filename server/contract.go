@@ -13,7 +13,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/oei-ms/oei-ms/gen/api"
-	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -42,6 +41,7 @@ type operation struct {
 // access holds who may call an operation.
 type access struct {
 	role      store.Role // required, or a higher one; empty: no login is required
+	apiKey    bool       // an API key is accepted as well
 	ticket    bool       // a ticket is accepted instead of a token
 	anonymous bool       // so is neither: the client logs in later
 }
@@ -131,7 +131,8 @@ func fits(pattern, path string) bool {
 		func(p, segment string) bool { return p == segment || strings.HasPrefix(p, ":") })
 }
 
-// accessOf reads `security`: none, or a role, which a ticket or no login may be alternatives to.
+// accessOf reads `security`: none, or a role, which an API key, a ticket or no login may be
+// alternatives to.
 func accessOf(security *openapi3.SecurityRequirements) (access, error) {
 	if security == nil {
 		return access{}, errors.New(
@@ -141,10 +142,13 @@ func accessOf(security *openapi3.SecurityRequirements) (access, error) {
 	var a access
 	for _, alternative := range *security {
 		role, isRole := alternative["oauth2"]
+		_, isKey := alternative["api_key"]
 		_, isTicket := alternative["ticket"]
 		switch {
 		case len(alternative) == 0:
 			a.anonymous = true
+		case len(alternative) == 1 && isKey:
+			a.apiKey = true
 		case len(alternative) == 1 && isTicket:
 			a.ticket = true
 		case len(alternative) == 1 && isRole && len(role) == 1 && store.Role(role[0]).Valid():
@@ -228,6 +232,9 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 		if op.deprecation != nil {
 			op.deprecation.announce(c)
 		}
+		if err := refuseKeyInAddress(c.Request()); err != nil {
+			return err
+		}
 		var err error
 		if call.principal, err = s.admit(c.Request(), op); err != nil {
 			return err
@@ -240,44 +247,4 @@ func (s *Server) enforce(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
-}
-
-// admit returns the principal of the request, or nil where op needs none. Errors are 401, or 403
-// when the role is not sufficient.
-func (s *Server) admit(r *http.Request, op *operation) (*auth.Principal, error) {
-	if op.role == "" {
-		return nil, nil
-	}
-	var p *auth.Principal
-	var err error
-	headers, tickets := r.Header.Values("Authorization"), r.URL.Query()["ticket"]
-	switch {
-	case len(headers) > 0:
-		p, err = s.auth.Authenticate(r.Context(), bearer(headers))
-	case op.ticket && len(tickets) > 0:
-		p, err = s.auth.UseTicket(r.Context(), tickets[0])
-	case op.anonymous:
-		return nil, nil
-	default:
-		return nil, unauthorized("Send an access token: Authorization: Bearer ….", false)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !p.User.Role.Includes(op.role) {
-		return nil, &problem{
-			status: http.StatusForbidden,
-			detail: fmt.Sprintf("This operation needs the role %s.", op.role),
-		}
-	}
-	return p, nil
-}
-
-// bearer returns the token of the one Authorization header, or "".
-func bearer(headers []string) string {
-	scheme, token, _ := strings.Cut(headers[0], " ")
-	if len(headers) > 1 || !strings.EqualFold(scheme, "bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
 }

@@ -32,10 +32,10 @@ var (
 	}
 )
 
-// runOnce runs the request that its user has named key. When it has run before, runOnce returns the
-// answer of that time and replayed is true. Without a key the request always runs. A client that
-// disconnects does not cancel a request with a key, because it will ask for the answer again.
-// Errors are not kept.
+// runOnce runs the request that its user or API key has named key. When it has run before, runOnce
+// returns the answer of that time and replayed is true. Without a key the request always runs. A
+// client that disconnects does not cancel a request with a key, because it will ask for the answer
+// again. Errors are not kept.
 func runOnce[A any](
 	ctx context.Context, s *Server, key *string, body any, do func(context.Context) (A, error),
 ) (answer A, replayed bool, err error) {
@@ -44,13 +44,13 @@ func runOnce[A any](
 		return answer, false, err
 	}
 	call := callOf(ctx)
-	user := call.principal.User.ID
+	owner := call.principal.Owner()
 	request, err := json.Marshal(body)
 	if err != nil {
 		return answer, false, fmt.Errorf("encode request: %w", err)
 	}
 	lease := s.cfg.RequestTimeout + keepTimeout // longer than all of the following takes
-	kept, err := s.store.ClaimIdempotencyKey(ctx, user, *key,
+	kept, err := s.store.ClaimIdempotencyKey(ctx, owner, *key,
 		sha256.Sum256(append(request, call.operation...)), lease)
 	switch {
 	case errors.Is(err, store.ErrInUse):
@@ -67,7 +67,7 @@ func runOnce[A any](
 	defer cancel()
 	answer, err = do(work)
 	// the next request runs again, which is harmless
-	if keepErr := s.keep(context.WithoutCancel(ctx), user, *key, answer, err); keepErr != nil {
+	if keepErr := s.keep(context.WithoutCancel(ctx), owner, *key, answer, err); keepErr != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "an answer was not kept",
 			slog.String("request_id", call.id), slog.Any("error", keepErr))
 	}
@@ -75,15 +75,17 @@ func runOnce[A any](
 }
 
 // keep stores the answer to the request named key, or releases the key when there is no answer.
-func (s *Server) keep(ctx context.Context, user int64, key string, answer any, failed error) error {
+func (s *Server) keep(
+	ctx context.Context, owner store.Owner, key string, answer any, failed error,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
 	if failed != nil {
-		return s.store.ReleaseIdempotencyKey(ctx, user, key)
+		return s.store.ReleaseIdempotencyKey(ctx, owner, key)
 	}
 	kept, err := json.Marshal(answer)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	return s.store.AnswerIdempotencyKey(ctx, user, key, kept)
+	return s.store.AnswerIdempotencyKey(ctx, owner, key, kept)
 }

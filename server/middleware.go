@@ -31,6 +31,7 @@ type call struct {
 	endpoint  string
 	logAtInfo bool
 	principal *auth.Principal // nil for a public operation
+	header    http.Header     // of the answer
 
 	whole          context.Context // the context of the request without its time limit
 	acceptEncoding []string
@@ -94,6 +95,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			operation:      none,
 			method:         none,
 			endpoint:       none,
+			header:         c.Response().Header(),
 			acceptEncoding: r.Header.Values("Accept-Encoding"),
 		}
 		base := context.WithValue(r.Context(), callKey{}, call)
@@ -157,14 +159,15 @@ func (s *Server) record(ctx context.Context, c echo.Context, call *call, took ti
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
+	path, _ := auth.HideAPIKeys(call.url.Path)
 	attrs := []slog.Attr{
 		slog.String("request_id", call.id), slog.String("method", c.Request().Method),
-		slog.String("path", call.url.Path),
+		slog.String("path", path),
 		slog.String("operation", call.operation), slog.Int("status", status),
 		slog.Duration("took", took), slog.String("remote", call.addr),
 	}
 	if call.principal != nil {
-		attrs = append(attrs, slog.Int64("user_id", call.principal.User.ID))
+		attrs = append(attrs, call.principal.LogAttr())
 	}
 	s.log.LogAttrs(ctx, level, "request", attrs...)
 }

@@ -78,7 +78,7 @@ func (s *Server) GetNotificationDelivery(
 // deliveryJSON returns a function that converts deliveries for the caller. Viewers and operators do
 // not get the details, which can name internal hosts.
 func deliveryJSON(ctx context.Context) func(store.Delivery) api.NotificationDelivery {
-	mayReadDetail := callOf(ctx).principal.User.Role.Includes(store.Engineer)
+	mayReadDetail := callOf(ctx).principal.Role().Includes(store.Engineer)
 	return func(d store.Delivery) api.NotificationDelivery {
 		due := &d.DueAt
 		if d.FinishedAt != nil {

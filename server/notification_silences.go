@@ -47,7 +47,7 @@ func (s *Server) CreateNotificationSilence(
 		Severities: toStrings(orZero(b.Severities)),
 		Labels:     store.LabelMap(orZero(b.Labels)),
 		Reason:     b.Reason,
-		CreatedBy:  callOf(ctx).principal.User.Username,
+		CreatedBy:  callOf(ctx).principal.Name(),
 	}
 	setIfGiven(&v.StartsAt, b.StartsAt)
 	switch {
@@ -93,7 +93,7 @@ func (s *Server) GetNotificationSilence(
 func (s *Server) EndNotificationSilence(
 	ctx context.Context, req api.EndNotificationSilenceRequestObject,
 ) (api.EndNotificationSilenceResponseObject, error) {
-	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.User.Username)
+	v, err := s.store.EndSilence(ctx, req.ID, callOf(ctx).principal.Name())
 	if errors.Is(err, store.ErrConflict) {
 		return nil, &problem{status: http.StatusConflict, detail: "The silence has ended."}
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -141,7 +140,11 @@ func unauthorized(detail string, presented bool) *problem {
 // authProblem returns the answer to an error of package auth; nil for other errors.
 func authProblem(err error) *problem {
 	if e, ok := errors.AsType[*auth.TooManyAttemptsError](err); ok {
-		return tooManyAttempts(e.Wait)
+		return tooMany("Too many failed logins", e.Wait, e.Limits...)
+	}
+	if e, ok := errors.AsType[*auth.TooManyRequestsError](err); ok {
+		return tooMany(fmt.Sprintf("The API key is over its limit of %d requests per minute",
+			e.Limit.Quota), e.Wait, e.Limit)
 	}
 	if _, ok := errors.AsType[*auth.ReusedTokenError](err); ok {
 		return unauthorized("The refresh token was used before; its session has been ended.", false)
@@ -151,6 +154,10 @@ func authProblem(err error) *problem {
 		return unauthorized("The access token is not valid.", true)
 	case errors.Is(err, auth.ErrSessionEnded):
 		return unauthorized("The session has ended.", true)
+	case errors.Is(err, auth.ErrInvalidAPIKey):
+		return unauthorized("The API key is not valid.", true)
+	case errors.Is(err, auth.ErrExpiredAPIKey):
+		return unauthorized("The API key has expired.", true)
 	case errors.Is(err, auth.ErrInvalidTicket):
 		return unauthorized("The ticket is not valid, or was used.", true)
 	case errors.Is(err, auth.ErrInvalidRefreshToken):
@@ -159,15 +166,6 @@ func authProblem(err error) *problem {
 		return unauthorized("Username or password is wrong.", false)
 	}
 	return nil
-}
-
-func tooManyAttempts(wait time.Duration) *problem {
-	retry := retryIn(wait)
-	return &problem{
-		status: http.StatusTooManyRequests,
-		detail: fmt.Sprintf("Too many failed logins; wait %d seconds.", retry.min),
-		retry:  retry,
-	}
 }
 
 // sentence returns the text of an error as a sentence.

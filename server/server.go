@@ -106,11 +106,12 @@ func New(cfg Config, query QueryConfig, d Deps) (*Server, error) {
 			},
 			AllowHeaders: []string{
 				"Authorization", "Content-Type", keyHeader, "If-Match", "If-None-Match",
-				"X-Request-ID",
+				apiKeyHeader, "X-Request-ID",
 			},
 			ExposeHeaders: []string{
 				"Content-Disposition", "Deprecation", "ETag", "Idempotency-Replayed", "Link",
-				"Location", "Retry-After", "Sunset", "X-Next-Cursor", "X-Request-ID",
+				"Location", "RateLimit", "RateLimit-Policy", "Retry-After", "Sunset",
+				"X-Next-Cursor", "X-Request-ID",
 				"X-Total-Count", "X-Truncated",
 			},
 			MaxAge: 600,

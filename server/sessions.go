@@ -19,7 +19,8 @@ func (s *Server) Login(
 	} else {
 		username, password = req.FormdataBody.Username, req.FormdataBody.Password
 	}
-	t, err := s.auth.Login(ctx, callOf(ctx).addr, username, password)
+	t, limits, err := s.auth.Login(ctx, callOf(ctx).addr, username, password)
+	setRateLimit(callOf(ctx).header, limits...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +77,9 @@ func (s *Server) ChangePassword(
 	ctx context.Context, req api.ChangePasswordRequestObject,
 ) (api.ChangePasswordResponseObject, error) {
 	c := callOf(ctx)
-	err := s.auth.ChangePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword,
+	limits, err := s.auth.ChangePassword(ctx, c.addr, c.principal, req.Body.CurrentPassword,
 		req.Body.NewPassword)
+	setRateLimit(c.header, limits...)
 	if errors.Is(err, auth.ErrWrongCredentials) {
 		return nil, invalid("current_password", "is wrong")
 	}

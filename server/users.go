@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/oei-ms/oei-ms/gen/api"
+	"github.com/oei-ms/oei-ms/internal/auth"
 	"github.com/oei-ms/oei-ms/store"
 )
 
@@ -40,6 +41,9 @@ func (s *Server) CreateUser(
 	ctx context.Context, req api.CreateUserRequestObject,
 ) (api.CreateUserResponseObject, error) {
 	b := req.Body
+	if err := checkUsername(&b.Username); err != nil {
+		return nil, err
+	}
 	hash, err := s.auth.HashPassword(ctx, b.Password)
 	if err != nil {
 		return nil, err
@@ -84,6 +88,9 @@ func (s *Server) UpdateUser(
 	if err != nil {
 		return nil, err
 	}
+	if err := checkUsername(b.Username); err != nil {
+		return nil, err
+	}
 	change := store.UserChange{
 		Username: b.Username,
 		Email:    b.Email,
@@ -115,7 +122,7 @@ func (s *Server) DeleteUser(
 	if err != nil {
 		return nil, err
 	}
-	ended, err := s.store.DeleteUser(ctx, req.ID, version, *p.DryRun)
+	ended, keys, err := s.store.DeleteUser(ctx, req.ID, version, *p.DryRun)
 	if err != nil {
 		return nil, userProblem(err, "", "")
 	}
@@ -123,7 +130,19 @@ func (s *Server) DeleteUser(
 		s.endSessions(req.ID, ended)
 		s.logUserChange(ctx, "deleted", req.ID)
 	}
-	return api.DeleteUser200JSONResponse{DryRun: *p.DryRun, Sessions: len(ended)}, nil
+	return api.DeleteUser200JSONResponse{
+		DryRun:   *p.DryRun,
+		Sessions: len(ended),
+		APIKeys:  keys,
+	}, nil
+}
+
+// checkUsername refuses a name under which records show API keys.
+func checkUsername(name *string) error {
+	if name != nil && auth.IsReservedUsername(*name) {
+		return invalid("username", "begins like the name of an API key; use another")
+	}
+	return nil
 }
 
 func userWithETag(u store.User) api.UserWithETagJSONResponse {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 
@@ -15,8 +16,8 @@ import (
 // to every sensor and gateway that exists.
 func PushAuth(a *auth.Auth, st *store.Store) push.Auth {
 	return push.Auth{
-		Authenticate: func(ctx context.Context, token string) (push.Identity, error) {
-			p, err := a.Authenticate(ctx, token)
+		Authenticate: func(ctx context.Context, addr, token string) (push.Identity, error) {
+			p, err := a.Authenticate(ctx, addr, token)
 			if err != nil {
 				return push.Identity{}, pushError(err)
 			}
@@ -32,12 +33,25 @@ func PushAuth(a *auth.Auth, st *store.Store) push.Auth {
 }
 
 func identity(p *auth.Principal) push.Identity {
-	return push.Identity{UserID: p.User.ID, SessionID: p.SessionID, Expires: p.Expires}
+	id := push.Identity{UserID: p.User.ID, SessionID: p.SessionID, Expires: p.Expires}
+	if p.Key != nil {
+		id.APIKeyID = p.Key.ID
+	}
+	return id
 }
 
 func pushError(err error) error {
-	if errors.Is(err, auth.ErrInvalidToken) || errors.Is(err, auth.ErrSessionEnded) {
-		return push.ErrNotAuthenticated
+	for _, refused := range []error{
+		auth.ErrInvalidToken, auth.ErrSessionEnded, auth.ErrInvalidAPIKey, auth.ErrExpiredAPIKey,
+	} {
+		if errors.Is(err, refused) {
+			return push.ErrNotAuthenticated
+		}
+	}
+	_, tooMany := errors.AsType[*auth.TooManyAttemptsError](err)
+	_, over := errors.AsType[*auth.TooManyRequestsError](err)
+	if tooMany || over {
+		return fmt.Errorf("%w: %w", push.ErrOverLimit, err)
 	}
 	return err
 }

@@ -65,6 +65,7 @@ func (e *SystemOwnedError) Error() string { return "the server's own " + e.Kind 
 var uniqueFields = map[string]string{
 	"users_username_key":             "username",
 	"users_email_key":                "email",
+	"api_keys_name_key":              "name",
 	"gateways_key_key":               "key",
 	"sensors_gateway_id_key_key":     "key",
 	"notification_channels_name_key": "name",

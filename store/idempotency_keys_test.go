@@ -13,8 +13,10 @@ import (
 
 func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 	s, db := openRaw(t)
-	ann, bob := addUser(t, s, "ann").ID, addUser(t, s, "bob").ID
-	claim := func(user int64, request string) string {
+	ann := store.UserOwner(addUser(t, s, "ann").ID)
+	bob := store.UserOwner(addUser(t, s, "bob").ID)
+	grafana := store.APIKeyOwner(addAPIKey(t, s, "grafana").ID) // has the same id as ann
+	claim := func(user store.Owner, request string) string {
 		t.Helper()
 		answer, err := s.ClaimIdempotencyKey(t.Context(), user, "k", sha256.Sum256([]byte(request)),
 			time.Minute)
@@ -34,7 +36,7 @@ func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 	steps := []struct {
 		name    string
 		first   func()
-		user    int64
+		user    store.Owner
 		request string
 		want    string
 	}{
@@ -42,6 +44,18 @@ func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 		{"a running request", nothing, ann, "x", "in use"},
 		{"a running request's key, with another request", nothing, ann, "y", "another request"},
 		{"another user's key", nothing, bob, "y", "claimed"},
+		{"an API key's key", nothing, grafana, "y", "claimed"},
+		{"an API key's running request", nothing, grafana, "y", "in use"},
+		{
+			"an API key's released key",
+			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), grafana, "k")) },
+			grafana, "x", "claimed",
+		},
+		{
+			"an API key's answered key",
+			func() { ok(t, s.AnswerIdempotencyKey(t.Context(), grafana, "k", []byte("its"))) },
+			grafana, "x", "answer its",
+		},
 		{
 			"a released key",
 			func() { ok(t, s.ReleaseIdempotencyKey(t.Context(), ann, "k")) }, ann, "y", "claimed",
@@ -88,7 +102,7 @@ func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
 		}
 	}
-	ok(t, s.DeleteExpiredIdempotencyKeys(t.Context())) // bob's is a day old
+	ok(t, s.DeleteExpiredIdempotencyKeys(t.Context())) // the others' are a day old
 	if n := scan[int](t, db, `SELECT count(*) FROM idempotency_keys`); n != 1 {
 		t.Errorf("after deleting the expired: got %d keys, want 1", n)
 	}
@@ -96,7 +110,7 @@ func TestIdempotencyKey_FromClaimToAnswer(t *testing.T) {
 
 func TestClaimIdempotencyKey_OneOfManySucceeds(t *testing.T) {
 	s := open(t)
-	user := addUser(t, s, "ann").ID
+	user := store.UserOwner(addUser(t, s, "ann").ID)
 	for round := range 10 {
 		var mu sync.Mutex
 		claims := 0

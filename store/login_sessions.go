@@ -158,29 +158,6 @@ func endSession(ctx context.Context, db sqlx.ExecerContext, id, reason string) e
 	return err
 }
 
-// CreateTicket stores a WebSocket ticket of the login session, valid for ttl.
-func (s *Store) CreateTicket(ctx context.Context, session, ticket string, ttl time.Duration) error {
-	const q = `
-		INSERT INTO ws_tickets (hash, session_id, expires_at)
-		VALUES ($1, $2::uuid, now() + make_interval(secs => $3))`
-	_, err := s.api.ExecContext(ctx, q, digest(ticket), session, ttl.Seconds())
-	return explain("ticket", err)
-}
-
-// UseTicket deletes the ticket and returns its login session. An unknown, used or expired ticket,
-// or one of an ended session, is ErrNotFound.
-func (s *Store) UseTicket(ctx context.Context, ticket string) (LoginSession, error) {
-	var id string
-	const q = `
-		DELETE FROM ws_tickets
-		WHERE hash = $1 AND expires_at > now()
-		RETURNING session_id::text`
-	if err := s.api.GetContext(ctx, &id, q, digest(ticket)); err != nil {
-		return LoginSession{}, explain("ticket", err)
-	}
-	return s.LoginSession(ctx, id)
-}
-
 // DeleteExpiredSessions removes tickets and MQTT sessions that have expired, and sessions a week
 // after they expired or ended.
 func (s *Store) DeleteExpiredSessions(ctx context.Context) error {

@@ -190,12 +190,12 @@ func (s *Store) UpdateUser(
 	return u, ended, explain("user", err)
 }
 
-// DeleteUser deletes the user id if it still has version (0: any version), and returns the ids of
-// the login sessions that this ends. The last active admin is ErrLastAdmin. With dryRun nothing is
-// changed.
+// DeleteUser deletes the user id if it still has version (0: any version). It returns the ids of
+// the login sessions that this ends, and how many API keys the user created, which stay. The last
+// active admin is ErrLastAdmin. With dryRun nothing is changed.
 func (s *Store) DeleteUser(
 	ctx context.Context, id, version int64, dryRun bool,
-) (ended []string, err error) {
+) (ended []string, apiKeys int, err error) {
 	errDryRun := errors.New("dry run")
 	err = s.keepAdmin(ctx, func(tx *sqlx.Tx) error {
 		if err := lockVersion(ctx, tx, "users", id, version); err != nil {
@@ -204,8 +204,11 @@ func (s *Store) DeleteUser(
 		if ended, err = endSessions(ctx, tx, id, "user deleted"); err != nil {
 			return err
 		}
-		if _, err = tx.ExecContext(ctx, `DELETE FROM users WHERE id = $1`, id); err != nil ||
-			!dryRun {
+		const q = `
+			DELETE FROM users u
+			WHERE id = $1
+			RETURNING (SELECT count(*) FROM api_keys WHERE created_by = u.username)`
+		if err := tx.GetContext(ctx, &apiKeys, q, id); err != nil || !dryRun {
 			return err
 		}
 		if err := checkAdmin(ctx, tx); err != nil {
@@ -216,7 +219,7 @@ func (s *Store) DeleteUser(
 	if errors.Is(err, errDryRun) {
 		err = nil
 	}
-	return ended, explain("user", err)
+	return ended, apiKeys, explain("user", err)
 }
 
 // keepAdmin runs f in a transaction that must leave an active admin. It locks the active admins, so

@@ -228,7 +228,7 @@ func TestTickets(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			session, err := s.UseTicket(t.Context(), "once")
+			session, _, err := s.UseTicket(t.Context(), "once")
 			if err == nil && session.ID == id && session.Username == "ann" {
 				won.Add(1)
 			} else {
@@ -241,11 +241,11 @@ func TestTickets(t *testing.T) {
 		t.Errorf("used: got %d times, want 1", n)
 	}
 	ok(t, s.CreateTicket(t.Context(), id, "late", -time.Second))
-	_, err = s.UseTicket(t.Context(), "late")
+	_, _, err = s.UseTicket(t.Context(), "late")
 	isError(t, err, store.ErrNotFound)
 	ok(t, s.CreateTicket(t.Context(), id, "after", time.Minute))
 	ok(t, s.EndLoginSession(t.Context(), id, "logout"))
-	_, err = s.UseTicket(t.Context(), "after")
+	_, _, err = s.UseTicket(t.Context(), "after")
 	isError(t, err, store.ErrNotFound)
 	isError(t,
 		s.CreateTicket(t.Context(), "4b5c1a4e-0000-4000-8000-000000000000", "stray", time.Minute),

@@ -171,6 +171,7 @@ func (a *app) startPush(ctx context.Context) (err error) {
 		return err
 	}
 	a.group.onStop(func() error { a.auth.Close(); return nil })
+	a.group.start("api key uses", a.auth.Run)
 	if _, a.running.AdminPassword, err = a.auth.FirstAdmin(ctx); err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 // Package auth decides for whom a request speaks: it issues and verifies tokens, checks passwords,
-// limits failed logins and remembers login sessions for a moment. It knows nothing of HTTP: server
-// turns its errors into answers, and the MQTT broker in the process asks it whether a gateway may
-// try to log in.
+// limits failed logins and the requests of API keys, and remembers login sessions for a moment. It
+// knows nothing of HTTP: server turns its errors into answers, and the MQTT broker in the process
+// asks it whether a gateway may try to log in.
 package auth
 
 import (
@@ -19,13 +19,6 @@ import (
 // TicketTTL is how long a WebSocket ticket can be used.
 const TicketTTL = 30 * time.Second
 
-// Principal is the user for whom a request speaks, until Expires.
-type Principal struct {
-	User      store.User
-	SessionID string
-	Expires   time.Time
-}
-
 // Tokens are the answer to a login or a refresh.
 type Tokens struct {
 	Access, Refresh string
@@ -42,6 +35,8 @@ type Auth struct {
 	limiter   loginLimiter
 	gateways  gatewayLogins
 	sessions  *sessionCache
+	keys      *apiKeyCache
+	uses      apiKeyUses
 }
 
 // New returns an Auth that works on st. Close it.
@@ -65,6 +60,8 @@ func New(
 		limiter:   limiter,
 		gateways:  gatewayLogins{limiter: limiter, known: map[limitKeys]bool{}},
 		sessions:  newSessionCache(st),
+		keys:      newAPIKeyCache(st),
+		uses:      apiKeyUses{keys: make(map[int64]*apiKeyUse)},
 	}, nil
 }
 
@@ -84,22 +81,26 @@ func (a *Auth) CheckRedis(ctx context.Context) (detail string, err error) {
 }
 
 // Login starts a session for the user with this name and password, who asks from addr. The error
-// (ErrWrongCredentials) and the work are the same for an unknown, a disabled and another user.
-func (a *Auth) Login(ctx context.Context, addr, username, password string) (Tokens, error) {
+// (ErrWrongCredentials) and the work are the same for an unknown, a disabled and another user. The
+// limits are those of failed logins.
+func (a *Auth) Login(
+	ctx context.Context, addr, username, password string,
+) (t Tokens, limits []Limit, err error) {
 	user, err := a.store.UserByName(ctx, username)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return Tokens{}, err
+		return Tokens{}, nil, err
 	}
-	if err := a.verifyPassword(ctx, addr, username, user, password); err != nil {
-		return Tokens{}, err
+	limits, err = a.verifyPassword(ctx, addr, username, user, password)
+	if err != nil {
+		return Tokens{}, limits, err
 	}
 	session, t, err := a.startSession(ctx, user.ID)
 	if err != nil {
-		return Tokens{}, err
+		return Tokens{}, limits, err
 	}
 	a.log.InfoContext(ctx, "user logged in",
 		"user_id", user.ID, "session_id", session, "remote", addr)
-	return t, nil
+	return t, limits, nil
 }
 
 // StartSession starts a session for a user without asking for a password.
@@ -124,32 +125,33 @@ func (a *Auth) issue(userID int64, session, refresh string) (Tokens, error) {
 }
 
 // verifyPassword checks the password of user, which is the zero User when there is none with this
-// name. It counts failures by username and addr.
+// name. It counts failures by username and addr, and returns what is left of these limits.
 func (a *Auth) verifyPassword(
 	ctx context.Context, addr, username string, user store.User, password string,
-) error {
+) ([]Limit, error) {
 	keys := keysOf(addr, username)
-	wait, err := a.limiter.begin(ctx, keys)
+	attempt, err := a.limiter.begin(ctx, keys)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if wait > 0 {
-		return &TooManyAttemptsError{Wait: wait}
+	limits := attempt.limits[:]
+	if attempt.wait > 0 {
+		return limits, &TooManyAttemptsError{Wait: attempt.wait, Limits: limits}
 	}
 	ok, outdated, err := a.passwords.check(ctx, user.PasswordHash, password)
 	if err != nil {
-		return fmt.Errorf("check password of user %d: %w", user.ID, err)
+		return limits, fmt.Errorf("check password of user %d: %w", user.ID, err)
 	}
 	if !ok || !user.IsActive {
 		a.log.InfoContext(ctx, "login refused", "user_id", user.ID, "remote", addr)
-		return ErrWrongCredentials
+		return limits, ErrWrongCredentials
 	}
 	if outdated {
 		if err := a.rehash(ctx, user, password); err != nil {
-			return err
+			return limits, err
 		}
 	}
-	return a.limiter.succeed(ctx, keys)
+	return attempt.succeeded(), a.limiter.succeed(ctx, keys)
 }
 
 func (a *Auth) rehash(ctx context.Context, user store.User, password string) error {
@@ -188,27 +190,29 @@ func (a *Auth) Logout(ctx context.Context, p *Principal) error {
 }
 
 // ChangePassword sets the password of p, who has to know the current one, and ends all other
-// sessions of the user. A wrong current password is ErrWrongCredentials.
+// sessions of the user. A wrong current password is ErrWrongCredentials. The limits are those of
+// failed logins.
 func (a *Auth) ChangePassword(
 	ctx context.Context, addr string, p *Principal, current, next string,
-) error {
+) (limits []Limit, err error) {
 	// The user of p may be a second old.
 	user, err := a.store.UserByName(ctx, p.User.Username)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := a.verifyPassword(ctx, addr, user.Username, user, current); err != nil {
-		return err
+	limits, err = a.verifyPassword(ctx, addr, user.Username, user, current)
+	if err != nil {
+		return limits, err
 	}
 	hash, err := a.passwords.hash(ctx, next)
 	if err != nil {
-		return err
+		return limits, err
 	}
 	if err := a.store.SetPassword(ctx, user.ID, hash, p.SessionID); err != nil {
-		return err
+		return limits, err
 	}
 	a.ForgetUser(user.ID)
-	return nil
+	return limits, nil
 }
 
 // HashPassword hashes a new password, as soon as a processor is free.
@@ -216,9 +220,13 @@ func (a *Auth) HashPassword(ctx context.Context, password string) (string, error
 	return a.passwords.hash(ctx, password)
 }
 
-// Authenticate returns the principal of an access token, ErrInvalidToken or ErrSessionEnded.
-func (a *Auth) Authenticate(ctx context.Context, token string) (*Principal, error) {
-	c, err := a.tokens.verify(token)
+// Authenticate returns the principal of a credential that addr sent. An access token can be
+// ErrInvalidToken or ErrSessionEnded; for an API key, whose use it counts, see authenticateKey.
+func (a *Auth) Authenticate(ctx context.Context, addr, credential string) (*Principal, error) {
+	if IsAPIKey(credential) {
+		return a.authenticateKey(ctx, addr, credential)
+	}
+	c, err := a.tokens.verify(credential)
 	if err != nil {
 		return nil, err
 	}
@@ -232,9 +240,14 @@ func (a *Auth) Authenticate(ctx context.Context, token string) (*Principal, erro
 	return &Principal{User: session.User, SessionID: session.ID, Expires: c.Expires}, nil
 }
 
-// CheckSession returns ErrSessionEnded when the session has ended or its user is not active.
-func (a *Auth) CheckSession(ctx context.Context, id string) error {
-	_, err := a.session(ctx, id)
+// CheckSession returns ErrSessionEnded when the session of a principal has ended or its user is not
+// active, or when the API key was revoked or has expired.
+func (a *Auth) CheckSession(ctx context.Context, id string) (err error) {
+	if IsAPIKey(id) {
+		_, err = a.apiKeyOf(ctx, id)
+	} else {
+		_, err = a.session(ctx, id)
+	}
 	return err
 }
 
@@ -249,17 +262,23 @@ func (a *Auth) session(ctx context.Context, id string) (store.LoginSession, erro
 // NewTicket makes a ticket with which p can open one WebSocket.
 func (a *Auth) NewTicket(ctx context.Context, p *Principal) (string, error) {
 	ticket := NewSecret(ticketPrefix)
+	if p.Key != nil {
+		return ticket, a.store.CreateAPIKeyTicket(ctx, p.Key.ID, ticket, TicketTTL)
+	}
 	return ticket, a.store.CreateTicket(ctx, p.SessionID, ticket, TicketTTL)
 }
 
 // UseTicket uses up a ticket and returns the principal who made it, or ErrInvalidTicket.
 func (a *Auth) UseTicket(ctx context.Context, ticket string) (*Principal, error) {
-	session, err := a.store.UseTicket(ctx, ticket)
+	session, prefix, err := a.store.UseTicket(ctx, ticket)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrInvalidTicket
 	}
 	if err != nil {
 		return nil, err
+	}
+	if prefix != "" {
+		return a.apiKeyOf(ctx, prefix)
 	}
 	return &Principal{
 		User:      session.User,

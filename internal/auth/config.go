@@ -10,6 +10,9 @@ import (
 // minSecretKey is the minimum length of the secret key, in bytes.
 const minSecretKey = 32
 
+// MaxRequestsPerMinute bounds the limit of an API key, as the contract does.
+const MaxRequestsPerMinute = 1_000_000
+
 // Config holds the settings of logins. Users find them in the section server.
 type Config struct {
 	SecretKey     string        `mapstructure:"secret_key"` // signs access tokens
@@ -18,6 +21,9 @@ type Config struct {
 	AdminUsername string        `mapstructure:"admin_username"`
 	// AdminPassword may be empty: the first start generates one.
 	AdminPassword string `mapstructure:"admin_password"`
+	// APIKeyRequestsPerMinute is the limit of API keys that have none of their own, at each
+	// instance.
+	APIKeyRequestsPerMinute int `mapstructure:"api_key_requests_per_minute"`
 	// RedisURL may be empty: each instance then counts failed logins by itself.
 	RedisURL string `mapstructure:"redis_url"`
 }
@@ -28,6 +34,8 @@ func DefaultConfig() Config {
 		AccessTTL:     30 * time.Minute,
 		RefreshTTL:    7 * 24 * time.Hour,
 		AdminUsername: "admin",
+
+		APIKeyRequestsPerMinute: 1200,
 	}
 }
 
@@ -46,6 +54,10 @@ func (c Config) Validate() error {
 		if err := validatePassword(c.AdminPassword); err != nil {
 			fault("ADMIN_PASSWORD: %w", err)
 		}
+	}
+	if n := c.APIKeyRequestsPerMinute; n < 1 || n > MaxRequestsPerMinute {
+		fault("OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE: %d is out of range; use 1 to %d",
+			n, MaxRequestsPerMinute)
 	}
 	if u, err := url.Parse(c.RedisURL); c.RedisURL != "" &&
 		(err != nil || u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix") {

@@ -3,7 +3,6 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Errors of proofs that were refused. Any other error means that the proof could not be checked.
@@ -13,6 +12,8 @@ var (
 	ErrInvalidTicket       = errors.New("ticket is not valid or was used")
 	ErrInvalidRefreshToken = errors.New("refresh token is not valid")
 	ErrWrongCredentials    = errors.New("username or password is wrong")
+	ErrInvalidAPIKey       = errors.New("API key is not valid")
+	ErrExpiredAPIKey       = errors.New("API key has expired")
 )
 
 // ReusedTokenError reports a refresh token that was used twice, which has ended its session.
@@ -20,11 +21,4 @@ type ReusedTokenError struct{ SessionID string }
 
 func (e *ReusedTokenError) Error() string {
 	return fmt.Sprintf("refresh token was used twice; session %s has ended", e.SessionID)
-}
-
-// TooManyAttemptsError reports a login that was not tried, after too many failed ones.
-type TooManyAttemptsError struct{ Wait time.Duration }
-
-func (e *TooManyAttemptsError) Error() string {
-	return fmt.Sprintf("too many failed logins; wait %v", e.Wait.Round(time.Second))
 }

@@ -43,7 +43,8 @@ func (g *gatewayLogins) remember(addr, key string) {
 func (a *Auth) BeginGatewayLogin(
 	ctx context.Context, addr, key string,
 ) (wait time.Duration, err error) {
-	return a.gateways.limiter.begin(ctx, a.gateways.keys(addr, key))
+	attempt, err := a.gateways.limiter.begin(ctx, a.gateways.keys(addr, key))
+	return attempt.wait, err
 }
 
 // EndGatewayLogin takes the attempt back, because the secret was right, or because it could not be

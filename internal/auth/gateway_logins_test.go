@@ -84,7 +84,8 @@ func testGatewayLogins(t *testing.T, redisURL string) {
 	if failed != 10 {
 		t.Errorf("%d wrong secrets were checked from one network of IPv6, want 10", failed)
 	}
-	if wait, err := a.limiter.begin(t.Context(), keysOf(home, "viewer")); err != nil || wait != 0 {
-		t.Errorf("a user at the address has to wait %v, %v", wait, err)
+	attempt, err := a.limiter.begin(t.Context(), keysOf(home, "viewer"))
+	if err != nil || attempt.wait != 0 {
+		t.Errorf("a user at the address has to wait %v, %v", attempt.wait, err)
 	}
 }

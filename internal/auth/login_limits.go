@@ -18,8 +18,8 @@ const (
 // loginLimiter limits how often a password can be guessed. An attempt is counted before the
 // password is checked, so that attempts in parallel gain nothing, and taken back when it succeeds.
 type loginLimiter interface {
-	// begin counts an attempt and returns 0, or how long to wait after too many.
-	begin(ctx context.Context, k limitKeys) (wait time.Duration, err error)
+	// begin counts an attempt, unless there were too many.
+	begin(ctx context.Context, k limitKeys) (attempt, error)
 	// succeed takes the attempt back and forgets the failures of the username.
 	succeed(ctx context.Context, k limitKeys) error
 	// undo takes the attempt back.
@@ -49,6 +49,36 @@ func keysOf(addr, username string) limitKeys {
 	}
 }
 
+// attempt is what loginLimiter says of an attempt.
+type attempt struct {
+	wait   time.Duration // 0: go on
+	limits [2]Limit      // of the username and of the address
+}
+
+// newAttempt returns the attempt that follows these counts, and whether it is to be counted.
+func newAttempt(address, user failureCount, now time.Time) (a attempt, isCounted bool) {
+	switch {
+	case address.n >= maxFailuresPerAddress:
+		a.wait = address.end.Sub(now)
+	case user.n >= maxFailuresPerUser:
+		a.wait = user.end.Sub(now)
+	default:
+		address.n++
+		user.n++
+		isCounted = true
+	}
+	a.limits[0] = user.limit("username", maxFailuresPerUser, now)
+	a.limits[1] = address.limit("address", maxFailuresPerAddress, now)
+	return a, isCounted
+}
+
+// succeeded returns the limits after the attempt was taken back.
+func (a attempt) succeeded() []Limit {
+	a.limits[0].Remaining = a.limits[0].Quota
+	a.limits[1].Remaining = min(a.limits[1].Remaining+1, a.limits[1].Quota)
+	return a.limits[:]
+}
+
 // memoryLimiter counts the attempts at this process.
 type memoryLimiter struct {
 	mu     sync.Mutex
@@ -60,26 +90,33 @@ type failureCount struct {
 	end time.Time // of the window
 }
 
+func (c failureCount) limit(name string, quota int, now time.Time) Limit {
+	return Limit{
+		Name:      name,
+		Quota:     quota,
+		Remaining: max(0, quota-c.n),
+		Window:    limitWindow,
+		Reset:     max(0, c.end.Sub(now)),
+	}
+}
+
 func newMemoryLimiter() *memoryLimiter {
 	return &memoryLimiter{counts: make(map[string]failureCount)}
 }
 
-func (m *memoryLimiter) begin(_ context.Context, k limitKeys) (time.Duration, error) {
+func (m *memoryLimiter) begin(_ context.Context, k limitKeys) (attempt, error) {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	address, user := m.count(k.address, now), m.count(k.user, now)
-	if address.n >= maxFailuresPerAddress {
-		return address.end.Sub(now), nil
+	a, isCounted := newAttempt(address, user, now)
+	if isCounted {
+		address.n++
+		user.n++
+		m.counts[k.address], m.counts[k.user] = address, user
+		m.bound(now)
 	}
-	if user.n >= maxFailuresPerUser {
-		return user.end.Sub(now), nil
-	}
-	address.n++
-	user.n++
-	m.counts[k.address], m.counts[k.user] = address, user
-	m.bound(now)
-	return 0, nil
+	return a, nil
 }
 
 func (m *memoryLimiter) succeed(_ context.Context, k limitKeys) error {

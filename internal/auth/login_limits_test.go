@@ -61,7 +61,7 @@ func TestFailedLogins_AreCountedForAllInstancesWhileRedisAnswers(t *testing.T) {
 		}
 	}
 	login := func(a *Auth, username, password string) error {
-		_, err := a.Login(t.Context(), "192.0.2.1", username, password)
+		_, _, err := a.Login(t.Context(), "192.0.2.1", username, password)
 		return err
 	}
 	fail := func(a *Auth, username string, n int) (last string) {

@@ -38,7 +38,7 @@ func Command(out, errOut io.Writer) *cobra.Command {
 	p.flags = root.PersistentFlags()
 	configs.AddFlags(p.flags)
 	root.AddCommand(p.serveCommand(), p.migrateCommand(), p.simulateCommand(), p.userCommand(),
-		p.configCommand(), p.versionCommand())
+		p.apiKeyCommand(), p.configCommand(), p.versionCommand())
 	return root
 }
 

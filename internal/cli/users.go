@@ -91,6 +91,10 @@ func checkNames(u store.User) error {
 		return fmt.Errorf("username %q: use 1 to 50 characters, without spaces around them",
 			u.Username)
 	}
+	if auth.IsReservedUsername(u.Username) {
+		return fmt.Errorf("username %q: it begins like the name of an API key; use another",
+			u.Username)
+	}
 	name, domain, _ := strings.Cut(u.Email, "@")
 	if utf8.RuneCountInString(u.Email) > 100 || name == "" || domain == "" ||
 		strings.ContainsAny(domain, "@ ") || strings.Contains(name, " ") {

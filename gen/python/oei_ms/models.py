@@ -27,6 +27,8 @@ from ._json import (
 )
 
 __all__ = [
+    "APIKey",
+    "APIKeyWithSecret",
     "Aggregate",
     "Alarm",
     "AlarmBulkAcknowledgeItem",
@@ -173,7 +175,7 @@ class Tokens(Model):
 
 
 Role = Literal["viewer", "operator", "engineer", "admin"]
-"""Role of a user; each role includes the ones before it."""
+"""Role of a user or API key; each role includes the ones before it."""
 
 
 @dataclass
@@ -187,7 +189,7 @@ class User(Resource):
     email: str
     """E-mail address."""
     role: Role
-    """Role of a user; each role includes the ones before it."""
+    """Role of a user or API key; each role includes the ones before it."""
     is_active: bool
     """Whether the user may log in."""
     is_superuser: bool
@@ -208,6 +210,84 @@ class UserDeletionResult(Model):
     """True when nothing was changed."""
     sessions: int
     """Number of login sessions that had not ended."""
+    api_keys: int
+    """Number of API keys that the user created. They stay valid; list them with `created_by`."""
+
+
+@dataclass
+class APIKey(Resource):
+    """A key with which a program uses the API, without its secret."""
+
+    id: int
+    """Identifier that the server assigned."""
+    name: str
+    """What the key is for; unique."""
+    prefix: str
+    """Begin of the key; names it in logs."""
+    role: Role
+    """Role of a user or API key; each role includes the ones before it."""
+    requests_per_minute: int | None
+    """How many requests the key may make per minute at one instance, all of them at once or evenly;
+    null for the setting `OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE`.
+    """
+    expires_at: datetime | None
+    """From when on the key is refused; null for never."""
+    created_by: str | None
+    """Name of the user who created it; null for the command line."""
+    created_at: datetime
+    """When it was created."""
+    updated_at: datetime
+    """When it was last changed."""
+    last_used_at: datetime | None
+    """When it was last used, up to a minute ago; null when it was not."""
+    last_used_from: str | None
+    """Address from which it was last used; null when it was not."""
+
+    _decoders: ClassVar[Decoders] = {
+        "expires_at": to_datetime,
+        "created_at": to_datetime,
+        "updated_at": to_datetime,
+        "last_used_at": to_datetime,
+    }
+
+
+@dataclass
+class APIKeyWithSecret(Resource):
+    """A new API key. `key` is not shown again."""
+
+    id: int
+    """Identifier that the server assigned."""
+    name: str
+    """What the key is for; unique."""
+    prefix: str
+    """Begin of the key; names it in logs."""
+    key: str
+    """The key with its secret. Keep it like a password."""
+    role: Role
+    """Role of a user or API key; each role includes the ones before it."""
+    requests_per_minute: int | None
+    """How many requests the key may make per minute at one instance, all of them at once or evenly;
+    null for the setting `OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE`.
+    """
+    expires_at: datetime | None
+    """From when on the key is refused; null for never."""
+    created_by: str | None
+    """Name of the user who created it."""
+    created_at: datetime
+    """When it was created."""
+    updated_at: datetime
+    """When it was last changed."""
+    last_used_at: datetime | None
+    """Null."""
+    last_used_from: str | None
+    """Null."""
+
+    _decoders: ClassVar[Decoders] = {
+        "expires_at": to_datetime,
+        "created_at": to_datetime,
+        "updated_at": to_datetime,
+        "last_used_at": to_datetime,
+    }
 
 
 GatewayStatus = Literal["online", "offline", "unknown"]
@@ -1608,7 +1688,7 @@ class AlarmEvent(Model):
     message: str
     """Text of the rule's `message`, filled in."""
     user: str
-    """User who did it; empty when no user did."""
+    """User or API key that did it; empty when the system did."""
     comment: str
     """Comment of the user or the server; empty when there is none."""
     quiet: bool
@@ -2159,9 +2239,9 @@ class NotificationSilence(Model):
     reason: str
     """Why it was created."""
     created_by: str
-    """Name of the user who created it."""
+    """Name of the user or API key that created it."""
     ended_by: str | None
-    """Name of the user who ended it early; null if it was not."""
+    """Name of the user or API key that ended it early; null if it was not."""
     held_back: int
     """Number of events that were not sent."""
     created_at: datetime
@@ -2224,7 +2304,7 @@ class NotificationEvent(Model):
     message: str
     """Text of the rule's `message`, filled in."""
     user: str
-    """User who did it; empty when no user did."""
+    """User or API key that did it; empty when the system did."""
     comment: str
     """Comment of the user or the server; empty when there is none."""
     labels: Tags
@@ -2389,7 +2469,7 @@ class WsAuth(Model):
     """
 
     token: str
-    """The access token."""
+    """The access token or API key."""
     type: Literal["auth"] = "auth"
     """Always `auth`."""
     id: str | None = None
@@ -2454,12 +2534,16 @@ WsClientMessage = Union[WsAuth, WsSubscribe, WsUnsubscribe]
 class WsAuthenticated(Model):
     """The login was accepted."""
 
-    user_id: int
-    """Identifier that the server assigned."""
-    expires_at: datetime
-    """When the socket closes with 4401, unless a newer token is sent before."""
     type: Literal["authenticated"] = "authenticated"
     """Always `authenticated`."""
+    user_id: int | None = None
+    """Id of the user; absent for an API key."""
+    api_key_id: int | None = None
+    """Id of the API key; absent for a user."""
+    expires_at: datetime | None = None
+    """When the socket closes with 4401, unless a newer token is sent before; absent for an API key
+    that never expires.
+    """
     id: str | None = None
     """Chosen by the client; the answer carries the same id."""
 

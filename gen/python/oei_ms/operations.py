@@ -23,6 +23,8 @@ from ._session import (
 )
 from ._websocket import WebSocket
 from .models import (
+    APIKey,
+    APIKeyWithSecret,
     Aggregate,
     Alarm,
     AlarmBulkAcknowledgeItem,
@@ -238,7 +240,7 @@ class Operations(Session):
         Args:
             username: Login name; case-sensitive.
             email: E-mail address of the user.
-            role: Role of a user; each role includes the ones before it.
+            role: Role of a user or API key; each role includes the ones before it.
             password: A password of 10 to 256 characters.
             is_active: Whether the user may log in. Default: True.
 
@@ -298,7 +300,7 @@ class Operations(Session):
             if_match: The `ETag` that the change is based on; 412 when it is no longer current.
             username: Login name; case-sensitive.
             email: E-mail address of the user.
-            role: Role of a user; each role includes the ones before it.
+            role: Role of a user or API key; each role includes the ones before it.
             password: A password of 10 to 256 characters.
             is_active: Whether the user may log in.
 
@@ -346,6 +348,184 @@ class Operations(Session):
             f"/api/users/{id:d}",
             model(UserDeletionResult),
             query={"dry_run": dry_run},
+            headers={"If-Match": if_match},
+        )
+
+    def list_api_keys(
+        self,
+        *,
+        name: str | None = None,
+        prefix: str | None = None,
+        role: Role | None = None,
+        created_by: str | None = None,
+        is_expired: bool | None = None,
+        unused_since: datetime | None = None,
+        limit: int = 1000,
+        count: bool | None = None,
+    ) -> Pages[APIKey]:
+        """List API keys.
+
+        Ordered by id. Neither keys nor their hashes are returned.
+
+        Needs the role `admin`.
+
+        Args:
+            name: Only the key with this name.
+            prefix: Only the key with this prefix, which is how logs name a key.
+            role: Only keys with exactly this role.
+            created_by: Only keys that the user with this name created.
+            is_expired: Only keys that have expired (true) or have not (false).
+            unused_since: Only keys that were created before this instant and not used from it on.
+            limit: Size of a page; all pages are read.
+            count: Also send `X-Total-Count`. Default: False.
+
+        Returns:
+            The items of all pages, read as they are needed.
+        """
+        return self._pages(
+            "/api/api-keys",
+            APIKey,
+            query={
+                "name": name,
+                "prefix": prefix,
+                "role": role,
+                "created_by": created_by,
+                "is_expired": is_expired,
+                "unused_since": unused_since,
+                "limit": limit,
+                "count": count,
+            },
+        )
+
+    def create_api_key(
+        self,
+        name: str,
+        role: Role,
+        *,
+        requests_per_minute: int | None | Unset = UNSET,
+        expires_at: datetime | None | Unset = UNSET,
+    ) -> APIKeyWithSecret:
+        """Create an API key.
+
+        The answer contains the key, which is not shown again: only its hash is stored. A key
+        belongs to the system: it stays valid when the user who created it is disabled, deleted or
+        given another role; `created_by` finds such keys.
+
+        Needs the role `admin`.
+
+        Args:
+            name: What the key is for; unique.
+            role: Role of a user or API key; each role includes the ones before it.
+            requests_per_minute: How many requests the key may make per minute at one instance, all
+                of them at once or evenly; null for the setting
+                `OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE`.
+            expires_at: From when on the key is refused; null for never.
+
+        Returns:
+            The new API key.
+        """
+        return self._call(
+            "POST",
+            "/api/api-keys",
+            model(APIKeyWithSecret),
+            body={
+                "name": name,
+                "role": role,
+                "requests_per_minute": requests_per_minute,
+                "expires_at": expires_at,
+            },
+            nullable=["requests_per_minute", "expires_at"],
+        )
+
+    def get_current_api_key(self) -> APIKey:
+        """Get the current API key.
+
+        Returns the API key that the request is made with, so that a program can check its key. With
+        an access token it is answered with 404; see `GET /api/auth/me`.
+
+        Needs the role `viewer`.
+
+        Returns:
+            The API key.
+        """
+        return self._call("GET", "/api/api-keys/current", model(APIKey))
+
+    def get_api_key(self, id: int) -> APIKey:
+        """Get an API key.
+
+        Neither the key nor its hash is returned.
+
+        Needs the role `admin`.
+
+        Args:
+            id: Id of the resource.
+
+        Returns:
+            The API key, without its secret.
+        """
+        return self._call("GET", f"/api/api-keys/{id:d}", model(APIKey))
+
+    def update_api_key(
+        self,
+        id: int,
+        *,
+        if_match: str | None = None,
+        name: str | None = None,
+        role: Role | None = None,
+        requests_per_minute: int | None | Unset = UNSET,
+        expires_at: datetime | None | Unset = UNSET,
+    ) -> APIKey:
+        """Update an API key.
+
+        Members that are absent keep their value. A change applies from the next request, within 1 s
+        on other instances. The key itself cannot be changed: create another and revoke this one.
+
+        Needs the role `admin`.
+
+        Args:
+            id: Id of the resource.
+            if_match: The `ETag` that the change is based on; 412 when it is no longer current.
+            name: What the key is for; unique.
+            role: Role of a user or API key; each role includes the ones before it.
+            requests_per_minute: How many requests the key may make per minute at one instance, all
+                of them at once or evenly; null for the setting
+                `OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE`.
+            expires_at: From when on the key is refused; null for never.
+
+        Returns:
+            The API key, without its secret.
+        """
+        return self._call(
+            "PUT",
+            f"/api/api-keys/{id:d}",
+            model(APIKey),
+            headers={"If-Match": if_match},
+            body={
+                "name": name,
+                "role": role,
+                "requests_per_minute": requests_per_minute,
+                "expires_at": expires_at,
+            },
+            nullable=["requests_per_minute", "expires_at"],
+        )
+
+    def revoke_api_key(self, id: int, *, if_match: str | None = None) -> None:
+        """Revoke an API key.
+
+        Deletes the key. Requests with it are refused from then on, within 1 s on other instances;
+        open sockets are closed within 5 s. What was done with it stays in the alarm log, under its
+        name.
+
+        Needs the role `admin`.
+
+        Args:
+            id: Id of the resource.
+            if_match: The `ETag` that the change is based on; 412 when it is no longer current.
+        """
+        return self._call(
+            "DELETE",
+            f"/api/api-keys/{id:d}",
+            nothing,
             headers={"If-Match": if_match},
         )
 
@@ -882,9 +1062,9 @@ class Operations(Session):
 
         Args:
             readings: Between 1 and 5,000 readings.
-            idempotency_key: Identifies this write among those of the user: visible ASCII,
-                preferably random such as a UUID. A random one if absent, so that the call can be
-                repeated safely.
+            idempotency_key: Identifies this write among those of the user or API key: visible
+                ASCII, preferably random such as a UUID. A random one if absent, so that the call
+                can be repeated safely.
 
         Returns:
             The outcome of each reading.
@@ -2558,10 +2738,11 @@ class Operations(Session):
         Each text frame is one JSON message with a `type`: `WsClientMessage` to the server,
         `WsServerMessage` from it. Ignore types and members that are unknown: more may be added.
 
-        **Log in** with an `Authorization` header, with a `ticket` (for browsers, which cannot set
-        the header), or by sending an `auth` message within 5 s; never put a token into the address.
-        The answer is `authenticated`. Send `auth` again with a newer token of the same user before
-        `expires_at`, or the socket closes with 4401.
+        **Log in** with an `Authorization` or `X-API-Key` header, with a `ticket` (for browsers,
+        which cannot set headers), or by sending an `auth` message with the access token or API key
+        within 5 s; never put a token or key into the address. The answer is `authenticated`. Send
+        `auth` again with a newer token of the same user before `expires_at`, or the socket closes
+        with 4401.
 
         **Subscribe** with `subscribe`; the answer, `subscribed`, names the topics that were
         accepted, an `error` those that were not. Topics in the address (`/ws?topic=alarms`) are
@@ -2617,9 +2798,9 @@ class Operations(Session):
         **Limits**, unless the server's settings say otherwise: a client sends text frames of at
         most 64 KiB (4 KiB before the login), 20 per second after the first 100 (further ones are
         not read and answered by an `error`; 20 of those in a row end the connection), and at most
-        20 messages that cannot be understood; it has 1,000 topics; a user has 100 connections, an
-        address 2,000. Too many handshakes per second are answered with 429; try again after a
-        random delay.
+        20 messages that cannot be understood; it has 1,000 topics; a user or API key has 100
+        connections, an address 2,000. Too many handshakes per second are answered with 429; try
+        again after a random delay.
 
         Needs the role `viewer`.
 

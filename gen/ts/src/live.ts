@@ -301,7 +301,7 @@ export class Live {
     }
     switch (message.type) {
       case 'authenticated':
-        return this.#authenticated(Date.parse(message.expires_at));
+        return this.#authenticated(Date.parse(message.expires_at ?? '') || Infinity);
       case 'ping':
         this.#skew = Date.parse(message.time) - Date.now();
         return;

@@ -5,7 +5,11 @@ export const operations = {
         method: 'POST',
         url: '/api/auth/login',
         status: 200,
-        headers: ['Cache-Control'],
+        headers: [
+            'Cache-Control',
+            'RateLimit',
+            'RateLimit-Policy'
+        ],
         content: ['application/json'],
         path: {},
         query: {}
@@ -14,7 +18,11 @@ export const operations = {
         method: 'POST',
         url: '/api/auth/refresh',
         status: 200,
-        headers: ['Cache-Control'],
+        headers: [
+            'Cache-Control',
+            'RateLimit',
+            'RateLimit-Policy'
+        ],
         content: ['application/json'],
         path: {},
         query: {}
@@ -92,6 +100,70 @@ export const operations = {
     updateUser: {
         method: 'PUT',
         url: '/api/users/{id}',
+        status: 200,
+        headers: ['ETag'],
+        content: ['application/json'],
+        path: { id: 'integer' },
+        query: {}
+    },
+    listApiKeys: {
+        method: 'GET',
+        url: '/api/api-keys',
+        status: 200,
+        headers: ['Link', 'X-Total-Count'],
+        content: ['application/json'],
+        path: {},
+        query: {
+            name: 'string',
+            prefix: 'string',
+            role: 'string',
+            created_by: 'string',
+            is_expired: 'boolean',
+            unused_since: 'string',
+            limit: 'integer',
+            cursor: 'string',
+            count: 'boolean'
+        }
+    },
+    createApiKey: {
+        method: 'POST',
+        url: '/api/api-keys',
+        status: 201,
+        headers: ['ETag', 'Location'],
+        content: ['application/json'],
+        path: {},
+        query: {}
+    },
+    getCurrentApiKey: {
+        method: 'GET',
+        url: '/api/api-keys/current',
+        status: 200,
+        headers: [],
+        content: ['application/json'],
+        path: {},
+        query: {}
+    },
+    revokeApiKey: {
+        method: 'DELETE',
+        url: '/api/api-keys/{id}',
+        status: 204,
+        headers: [],
+        content: [],
+        path: { id: 'integer' },
+        query: {}
+    },
+    getApiKey: {
+        method: 'GET',
+        url: '/api/api-keys/{id}',
+        status: 200,
+        headers: ['ETag'],
+        content: ['application/json'],
+        path: { id: 'integer' },
+        query: {}
+    },
+    updateApiKey: {
+        method: 'PUT',
+        url: '/api/api-keys/{id}',
         status: 200,
         headers: ['ETag'],
         content: ['application/json'],

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, Options as Options2, TDataShape } from './client/index.js';
-import type { AcknowledgeAlarmData, AcknowledgeAlarmErrors, AcknowledgeAlarmResponses, AcknowledgeAlarmsData, AcknowledgeAlarmsErrors, AcknowledgeAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentOnAlarmData, CommentOnAlarmErrors, CommentOnAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateNotificationSilenceData, CreateNotificationSilenceErrors, CreateNotificationSilenceResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateUserData, CreateUserErrors, CreateUserResponses, CreateWebSocketTicketData, CreateWebSocketTicketErrors, CreateWebSocketTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteReadingsData, DeleteReadingsErrors, DeleteReadingsResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndNotificationSilenceData, EndNotificationSilenceErrors, EndNotificationSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportReadingsData, ExportReadingsErrors, ExportReadingsResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetAsyncApiData, GetAsyncApiErrors, GetAsyncApiPageData, GetAsyncApiPageErrors, GetAsyncApiPageResponses, GetAsyncApiResponses, GetAsyncApiTextData, GetAsyncApiTextErrors, GetAsyncApiTextResponses, GetCurrentUserData, GetCurrentUserErrors, GetCurrentUserResponses, GetDownsampledReadingsData, GetDownsampledReadingsErrors, GetDownsampledReadingsResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHistoryData, GetHistoryErrors, GetHistoryResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationDeliveryData, GetNotificationDeliveryErrors, GetNotificationDeliveryResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetNotificationSilenceData, GetNotificationSilenceErrors, GetNotificationSilenceResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetStatisticsData, GetStatisticsErrors, GetStatisticsResponses, GetUserData, GetUserErrors, GetUserResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListEventsForAlarmData, ListEventsForAlarmErrors, ListEventsForAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestReadingsData, ListLatestReadingsErrors, ListLatestReadingsResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationDeliveriesData, ListNotificationDeliveriesErrors, ListNotificationDeliveriesResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListNotificationSilencesData, ListNotificationSilencesErrors, ListNotificationSilencesResponses, ListReadingsData, ListReadingsErrors, ListReadingsResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, PreviewRetentionData, PreviewRetentionErrors, PreviewRetentionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmToServiceData, ReturnAlarmToServiceErrors, ReturnAlarmToServiceResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, TakeAlarmOutOfServiceData, TakeAlarmOutOfServiceErrors, TakeAlarmOutOfServiceResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, WriteReadingsData, WriteReadingsErrors, WriteReadingsResponses } from './types.gen.js';
+import type { AcknowledgeAlarmData, AcknowledgeAlarmErrors, AcknowledgeAlarmResponses, AcknowledgeAlarmsData, AcknowledgeAlarmsErrors, AcknowledgeAlarmsResponses, ChangePasswordData, ChangePasswordErrors, ChangePasswordResponses, CommentOnAlarmData, CommentOnAlarmErrors, CommentOnAlarmResponses, CreateAlarmData, CreateAlarmErrors, CreateAlarmResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCredentialData, CreateCredentialErrors, CreateCredentialResponses, CreateGatewayData, CreateGatewayErrors, CreateGatewayResponses, CreateNotificationChannelData, CreateNotificationChannelErrors, CreateNotificationChannelResponses, CreateNotificationRouteData, CreateNotificationRouteErrors, CreateNotificationRouteResponses, CreateNotificationSilenceData, CreateNotificationSilenceErrors, CreateNotificationSilenceResponses, CreateSensorData, CreateSensorErrors, CreateSensorResponses, CreateUserData, CreateUserErrors, CreateUserResponses, CreateWebSocketTicketData, CreateWebSocketTicketErrors, CreateWebSocketTicketResponses, DeleteAlarmData, DeleteAlarmErrors, DeleteAlarmResponses, DeleteGatewayData, DeleteGatewayErrors, DeleteGatewayResponses, DeleteNotificationChannelData, DeleteNotificationChannelErrors, DeleteNotificationChannelResponses, DeleteNotificationRouteData, DeleteNotificationRouteErrors, DeleteNotificationRouteResponses, DeleteReadingsData, DeleteReadingsErrors, DeleteReadingsResponses, DeleteSensorData, DeleteSensorErrors, DeleteSensorResponses, DeleteUserData, DeleteUserErrors, DeleteUserResponses, EndNotificationSilenceData, EndNotificationSilenceErrors, EndNotificationSilenceResponses, ExplainAlarmData, ExplainAlarmErrors, ExplainAlarmResponses, ExportReadingsData, ExportReadingsErrors, ExportReadingsResponses, GetAlarmData, GetAlarmErrors, GetAlarmKpiData, GetAlarmKpiErrors, GetAlarmKpiResponses, GetAlarmResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetAsyncApiData, GetAsyncApiErrors, GetAsyncApiPageData, GetAsyncApiPageErrors, GetAsyncApiPageResponses, GetAsyncApiResponses, GetAsyncApiTextData, GetAsyncApiTextErrors, GetAsyncApiTextResponses, GetCurrentApiKeyData, GetCurrentApiKeyErrors, GetCurrentApiKeyResponses, GetCurrentUserData, GetCurrentUserErrors, GetCurrentUserResponses, GetDownsampledReadingsData, GetDownsampledReadingsErrors, GetDownsampledReadingsResponses, GetGatewayData, GetGatewayErrors, GetGatewayResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetHistoryData, GetHistoryErrors, GetHistoryResponses, GetLivenessData, GetLivenessErrors, GetLivenessResponses, GetMetricsData, GetMetricsErrors, GetMetricsResponses, GetNotificationChannelData, GetNotificationChannelErrors, GetNotificationChannelResponses, GetNotificationDeliveryData, GetNotificationDeliveryErrors, GetNotificationDeliveryResponses, GetNotificationRouteData, GetNotificationRouteErrors, GetNotificationRouteResponses, GetNotificationSilenceData, GetNotificationSilenceErrors, GetNotificationSilenceResponses, GetOpenApiData, GetOpenApiErrors, GetOpenApiResponses, GetReadinessData, GetReadinessErrors, GetReadinessResponses, GetSensorData, GetSensorErrors, GetSensorResponses, GetStatisticsData, GetStatisticsErrors, GetStatisticsResponses, GetUserData, GetUserErrors, GetUserResponses, GetVersionData, GetVersionErrors, GetVersionResponses, ListAlarmEventsData, ListAlarmEventsErrors, ListAlarmEventsResponses, ListAlarmsData, ListAlarmsErrors, ListAlarmsResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListCredentialsData, ListCredentialsErrors, ListCredentialsResponses, ListEventsForAlarmData, ListEventsForAlarmErrors, ListEventsForAlarmResponses, ListGatewaysData, ListGatewaysErrors, ListGatewaysResponses, ListLatestReadingsData, ListLatestReadingsErrors, ListLatestReadingsResponses, ListNotificationChannelsData, ListNotificationChannelsErrors, ListNotificationChannelsResponses, ListNotificationDeliveriesData, ListNotificationDeliveriesErrors, ListNotificationDeliveriesResponses, ListNotificationRoutesData, ListNotificationRoutesErrors, ListNotificationRoutesResponses, ListNotificationSilencesData, ListNotificationSilencesErrors, ListNotificationSilencesResponses, ListReadingsData, ListReadingsErrors, ListReadingsResponses, ListRejectionsData, ListRejectionsErrors, ListRejectionsResponses, ListSensorsData, ListSensorsErrors, ListSensorsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LoginData, LoginErrors, LoginResponses, LogoutData, LogoutErrors, LogoutResponses, PreviewRetentionData, PreviewRetentionErrors, PreviewRetentionResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ResetAlarmData, ResetAlarmErrors, ResetAlarmResponses, ReturnAlarmToServiceData, ReturnAlarmToServiceErrors, ReturnAlarmToServiceResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RevokeCredentialData, RevokeCredentialErrors, RevokeCredentialResponses, ShelveAlarmData, ShelveAlarmErrors, ShelveAlarmResponses, SimulateAlarmData, SimulateAlarmErrors, SimulateAlarmResponses, TakeAlarmOutOfServiceData, TakeAlarmOutOfServiceErrors, TakeAlarmOutOfServiceResponses, TestNotificationChannelData, TestNotificationChannelErrors, TestNotificationChannelResponses, UnshelveAlarmData, UnshelveAlarmErrors, UnshelveAlarmResponses, UpdateAlarmData, UpdateAlarmErrors, UpdateAlarmResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateGatewayData, UpdateGatewayErrors, UpdateGatewayResponses, UpdateNotificationChannelData, UpdateNotificationChannelErrors, UpdateNotificationChannelResponses, UpdateNotificationRouteData, UpdateNotificationRouteErrors, UpdateNotificationRouteResponses, UpdateSensorData, UpdateSensorErrors, UpdateSensorResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, WriteReadingsData, WriteReadingsErrors, WriteReadingsResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -165,12 +165,96 @@ export const updateUser = <ThrowOnError extends boolean = true>(options: Options
 });
 
 /**
+ * List API keys
+ *
+ * Ordered by id. Neither keys nor their hashes are returned.
+ */
+export const listApiKeys = <ThrowOnError extends boolean = true>(options?: Options<ListApiKeysData, ThrowOnError>) => (options?.client ?? client).get<ListApiKeysResponses, ListApiKeysErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/api-keys',
+    ...options
+});
+
+/**
+ * Create an API key
+ *
+ * The answer contains the key, which is not shown again: only its hash is stored. A key
+ * belongs to the system: it stays valid when the user who created it is disabled, deleted or
+ * given another role; `created_by` finds such keys.
+ *
+ */
+export const createApiKey = <ThrowOnError extends boolean = true>(options: Options<CreateApiKeyData, ThrowOnError>) => (options.client ?? client).post<CreateApiKeyResponses, CreateApiKeyErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/api-keys',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Get the current API key
+ *
+ * Returns the API key that the request is made with, so that a program can check its key. With
+ * an access token it is answered with 404; see `GET /api/auth/me`.
+ *
+ */
+export const getCurrentApiKey = <ThrowOnError extends boolean = true>(options?: Options<GetCurrentApiKeyData, ThrowOnError>) => (options?.client ?? client).get<GetCurrentApiKeyResponses, GetCurrentApiKeyErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
+    url: '/api/api-keys/current',
+    ...options
+});
+
+/**
+ * Revoke an API key
+ *
+ * Deletes the key. Requests with it are refused from then on, within 1 s on other instances;
+ * open sockets are closed within 5 s. What was done with it stays in the alarm log, under its
+ * name.
+ *
+ */
+export const revokeApiKey = <ThrowOnError extends boolean = true>(options: Options<RevokeApiKeyData, ThrowOnError>) => (options.client ?? client).delete<RevokeApiKeyResponses, RevokeApiKeyErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/api-keys/{id}',
+    ...options
+});
+
+/**
+ * Get an API key
+ *
+ * Neither the key nor its hash is returned.
+ */
+export const getApiKey = <ThrowOnError extends boolean = true>(options: Options<GetApiKeyData, ThrowOnError>) => (options.client ?? client).get<GetApiKeyResponses, GetApiKeyErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/api-keys/{id}',
+    ...options
+});
+
+/**
+ * Update an API key
+ *
+ * Members that are absent keep their value. A change applies from the next request, within 1 s
+ * on other instances. The key itself cannot be changed: create another and revoke this one.
+ *
+ */
+export const updateApiKey = <ThrowOnError extends boolean = true>(options: Options<UpdateApiKeyData, ThrowOnError>) => (options.client ?? client).put<UpdateApiKeyResponses, UpdateApiKeyErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/api/api-keys/{id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
  * List gateways
  *
  * Ordered by id. The server's own gateway is included only with `is_system=true`.
  */
 export const listGateways = <ThrowOnError extends boolean = true>(options?: Options<ListGatewaysData, ThrowOnError>) => (options?.client ?? client).get<ListGatewaysResponses, ListGatewaysErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways',
     ...options
 });
@@ -188,7 +272,7 @@ export const listGateways = <ThrowOnError extends boolean = true>(options?: Opti
  *
  */
 export const createGateway = <ThrowOnError extends boolean = true>(options: Options<CreateGatewayData, ThrowOnError>) => (options.client ?? client).post<CreateGatewayResponses, CreateGatewayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways',
     ...options,
     headers: {
@@ -209,7 +293,7 @@ export const createGateway = <ThrowOnError extends boolean = true>(options: Opti
  *
  */
 export const deleteGateway = <ThrowOnError extends boolean = true>(options: Options<DeleteGatewayData, ThrowOnError>) => (options.client ?? client).delete<DeleteGatewayResponses, DeleteGatewayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}',
     ...options
 });
@@ -220,7 +304,7 @@ export const deleteGateway = <ThrowOnError extends boolean = true>(options: Opti
  * Returns its description and its presence.
  */
 export const getGateway = <ThrowOnError extends boolean = true>(options: Options<GetGatewayData, ThrowOnError>) => (options.client ?? client).get<GetGatewayResponses, GetGatewayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}',
     ...options
 });
@@ -233,7 +317,7 @@ export const getGateway = <ThrowOnError extends boolean = true>(options: Options
  *
  */
 export const updateGateway = <ThrowOnError extends boolean = true>(options: Options<UpdateGatewayData, ThrowOnError>) => (options.client ?? client).put<UpdateGatewayResponses, UpdateGatewayErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}',
     ...options,
     headers: {
@@ -248,7 +332,7 @@ export const updateGateway = <ThrowOnError extends boolean = true>(options: Opti
  * Returns the valid ones, at most two, oldest first, without their secrets.
  */
 export const listCredentials = <ThrowOnError extends boolean = true>(options: Options<ListCredentialsData, ThrowOnError>) => (options.client ?? client).get<ListCredentialsResponses, ListCredentialsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}/credentials',
     ...options
 });
@@ -262,7 +346,7 @@ export const listCredentials = <ThrowOnError extends boolean = true>(options: Op
  *
  */
 export const createCredential = <ThrowOnError extends boolean = true>(options: Options<CreateCredentialData, ThrowOnError>) => (options.client ?? client).post<CreateCredentialResponses, CreateCredentialErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}/credentials',
     ...options
 });
@@ -274,7 +358,7 @@ export const createCredential = <ThrowOnError extends boolean = true>(options: O
  *
  */
 export const revokeCredential = <ThrowOnError extends boolean = true>(options: Options<RevokeCredentialData, ThrowOnError>) => (options.client ?? client).delete<RevokeCredentialResponses, RevokeCredentialErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/gateways/{id}/credentials/{credential_id}',
     ...options
 });
@@ -287,7 +371,7 @@ export const revokeCredential = <ThrowOnError extends boolean = true>(options: O
  *
  */
 export const listSensors = <ThrowOnError extends boolean = true>(options?: Options<ListSensorsData, ThrowOnError>) => (options?.client ?? client).get<ListSensorsResponses, ListSensorsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/sensors',
     ...options
 });
@@ -301,7 +385,7 @@ export const listSensors = <ThrowOnError extends boolean = true>(options?: Optio
  *
  */
 export const createSensor = <ThrowOnError extends boolean = true>(options: Options<CreateSensorData, ThrowOnError>) => (options.client ?? client).post<CreateSensorResponses, CreateSensorErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/sensors',
     ...options,
     headers: {
@@ -320,7 +404,7 @@ export const createSensor = <ThrowOnError extends boolean = true>(options: Optio
  *
  */
 export const deleteSensor = <ThrowOnError extends boolean = true>(options: Options<DeleteSensorData, ThrowOnError>) => (options.client ?? client).delete<DeleteSensorResponses, DeleteSensorErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/sensors/{id}',
     ...options
 });
@@ -331,7 +415,7 @@ export const deleteSensor = <ThrowOnError extends boolean = true>(options: Optio
  * Returns its description; its readings are under `data`.
  */
 export const getSensor = <ThrowOnError extends boolean = true>(options: Options<GetSensorData, ThrowOnError>) => (options.client ?? client).get<GetSensorResponses, GetSensorErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/sensors/{id}',
     ...options
 });
@@ -344,7 +428,7 @@ export const getSensor = <ThrowOnError extends boolean = true>(options: Options<
  *
  */
 export const updateSensor = <ThrowOnError extends boolean = true>(options: Options<UpdateSensorData, ThrowOnError>) => (options.client ?? client).put<UpdateSensorResponses, UpdateSensorErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/sensors/{id}',
     ...options,
     headers: {
@@ -364,7 +448,7 @@ export const updateSensor = <ThrowOnError extends boolean = true>(options: Optio
  *
  */
 export const deleteReadings = <ThrowOnError extends boolean = true>(options: Options<DeleteReadingsData, ThrowOnError>) => (options.client ?? client).delete<DeleteReadingsResponses, DeleteReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data',
     ...options
 });
@@ -381,7 +465,7 @@ export const deleteReadings = <ThrowOnError extends boolean = true>(options: Opt
  *
  */
 export const listReadings = <ThrowOnError extends boolean = true>(options: Options<ListReadingsData, ThrowOnError>) => (options.client ?? client).get<ListReadingsResponses, ListReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data',
     ...options
 });
@@ -405,7 +489,7 @@ export const listReadings = <ThrowOnError extends boolean = true>(options: Optio
  *
  */
 export const writeReadings = <ThrowOnError extends boolean = true>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data',
     ...options,
     headers: {
@@ -432,7 +516,7 @@ export const writeReadings = <ThrowOnError extends boolean = true>(options: Opti
  *
  */
 export const previewRetention = <ThrowOnError extends boolean = true>(options?: Options<PreviewRetentionData, ThrowOnError>) => (options?.client ?? client).get<PreviewRetentionResponses, PreviewRetentionErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/retention',
     ...options
 });
@@ -450,7 +534,7 @@ export const previewRetention = <ThrowOnError extends boolean = true>(options?: 
  *
  */
 export const listLatestReadings = <ThrowOnError extends boolean = true>(options?: Options<ListLatestReadingsData, ThrowOnError>) => (options?.client ?? client).get<ListLatestReadingsResponses, ListLatestReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/latest',
     ...options
 });
@@ -496,7 +580,7 @@ export const listLatestReadings = <ThrowOnError extends boolean = true>(options?
  *
  */
 export const getHistory = <ThrowOnError extends boolean = true>(options: Options<GetHistoryData, ThrowOnError>) => (options.client ?? client).get<GetHistoryResponses, GetHistoryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/history',
     ...options
 });
@@ -523,7 +607,7 @@ export const getHistory = <ThrowOnError extends boolean = true>(options: Options
  *
  */
 export const getDownsampledReadings = <ThrowOnError extends boolean = true>(options: Options<GetDownsampledReadingsData, ThrowOnError>) => (options.client ?? client).get<GetDownsampledReadingsResponses, GetDownsampledReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/downsampled',
     ...options
 });
@@ -550,7 +634,7 @@ export const getDownsampledReadings = <ThrowOnError extends boolean = true>(opti
  *
  */
 export const getStatistics = <ThrowOnError extends boolean = true>(options: Options<GetStatisticsData, ThrowOnError>) => (options.client ?? client).get<GetStatisticsResponses, GetStatisticsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/statistics',
     ...options
 });
@@ -585,7 +669,7 @@ export const getStatistics = <ThrowOnError extends boolean = true>(options: Opti
  *
  */
 export const exportReadings = <ThrowOnError extends boolean = true>(options: Options<ExportReadingsData, ThrowOnError>) => (options.client ?? client).get<ExportReadingsResponses, ExportReadingsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/export',
     ...options
 });
@@ -607,7 +691,7 @@ export const exportReadings = <ThrowOnError extends boolean = true>(options: Opt
  *
  */
 export const listRejections = <ThrowOnError extends boolean = true>(options?: Options<ListRejectionsData, ThrowOnError>) => (options?.client ?? client).get<ListRejectionsResponses, ListRejectionsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/data/rejections',
     ...options
 });
@@ -620,7 +704,7 @@ export const listRejections = <ThrowOnError extends boolean = true>(options?: Op
  *
  */
 export const listAlarms = <ThrowOnError extends boolean = true>(options?: Options<ListAlarmsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmsResponses, ListAlarmsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms',
     ...options
 });
@@ -647,7 +731,7 @@ export const listAlarms = <ThrowOnError extends boolean = true>(options?: Option
  *
  */
 export const createAlarm = <ThrowOnError extends boolean = true>(options: Options<CreateAlarmData, ThrowOnError>) => (options.client ?? client).post<CreateAlarmResponses, CreateAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms',
     ...options,
     headers: {
@@ -663,7 +747,7 @@ export const createAlarm = <ThrowOnError extends boolean = true>(options: Option
  *
  */
 export const acknowledgeAlarms = <ThrowOnError extends boolean = true>(options: Options<AcknowledgeAlarmsData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmsResponses, AcknowledgeAlarmsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/ack',
     ...options,
     headers: {
@@ -681,7 +765,7 @@ export const acknowledgeAlarms = <ThrowOnError extends boolean = true>(options: 
  *
  */
 export const listAlarmEvents = <ThrowOnError extends boolean = true>(options?: Options<ListAlarmEventsData, ThrowOnError>) => (options?.client ?? client).get<ListAlarmEventsResponses, ListAlarmEventsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/events',
     ...options
 });
@@ -698,7 +782,7 @@ export const listAlarmEvents = <ThrowOnError extends boolean = true>(options?: O
  *
  */
 export const simulateAlarm = <ThrowOnError extends boolean = true>(options: Options<SimulateAlarmData, ThrowOnError>) => (options.client ?? client).post<SimulateAlarmResponses, SimulateAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/simulate',
     ...options,
     headers: {
@@ -718,7 +802,7 @@ export const simulateAlarm = <ThrowOnError extends boolean = true>(options: Opti
  *
  */
 export const getAlarmKpi = <ThrowOnError extends boolean = true>(options?: Options<GetAlarmKpiData, ThrowOnError>) => (options?.client ?? client).get<GetAlarmKpiResponses, GetAlarmKpiErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/kpi',
     ...options
 });
@@ -731,7 +815,7 @@ export const getAlarmKpi = <ThrowOnError extends boolean = true>(options?: Optio
  *
  */
 export const deleteAlarm = <ThrowOnError extends boolean = true>(options: Options<DeleteAlarmData, ThrowOnError>) => (options.client ?? client).delete<DeleteAlarmResponses, DeleteAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}',
     ...options
 });
@@ -742,7 +826,7 @@ export const deleteAlarm = <ThrowOnError extends boolean = true>(options: Option
  * Returns its rule and state. The `ETag` is the `rule_version`.
  */
 export const getAlarm = <ThrowOnError extends boolean = true>(options: Options<GetAlarmData, ThrowOnError>) => (options.client ?? client).get<GetAlarmResponses, GetAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}',
     ...options
 });
@@ -764,7 +848,7 @@ export const getAlarm = <ThrowOnError extends boolean = true>(options: Options<G
  *
  */
 export const updateAlarm = <ThrowOnError extends boolean = true>(options: Options<UpdateAlarmData, ThrowOnError>) => (options.client ?? client).put<UpdateAlarmResponses, UpdateAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}',
     ...options,
     headers: {
@@ -781,7 +865,7 @@ export const updateAlarm = <ThrowOnError extends boolean = true>(options: Option
  *
  */
 export const acknowledgeAlarm = <ThrowOnError extends boolean = true>(options: Options<AcknowledgeAlarmData, ThrowOnError>) => (options.client ?? client).post<AcknowledgeAlarmResponses, AcknowledgeAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/ack',
     ...options,
     headers: {
@@ -798,7 +882,7 @@ export const acknowledgeAlarm = <ThrowOnError extends boolean = true>(options: O
  *
  */
 export const shelveAlarm = <ThrowOnError extends boolean = true>(options: Options<ShelveAlarmData, ThrowOnError>) => (options.client ?? client).post<ShelveAlarmResponses, ShelveAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/shelve',
     ...options,
     headers: {
@@ -813,7 +897,7 @@ export const shelveAlarm = <ThrowOnError extends boolean = true>(options: Option
  * Ends shelving early.
  */
 export const unshelveAlarm = <ThrowOnError extends boolean = true>(options: Options<UnshelveAlarmData, ThrowOnError>) => (options.client ?? client).post<UnshelveAlarmResponses, UnshelveAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/unshelve',
     ...options,
     headers: {
@@ -828,7 +912,7 @@ export const unshelveAlarm = <ThrowOnError extends boolean = true>(options: Opti
  * Allowed once its condition is over.
  */
 export const resetAlarm = <ThrowOnError extends boolean = true>(options: Options<ResetAlarmData, ThrowOnError>) => (options.client ?? client).post<ResetAlarmResponses, ResetAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/reset',
     ...options,
     headers: {
@@ -843,7 +927,7 @@ export const resetAlarm = <ThrowOnError extends boolean = true>(options: Options
  * Lasts until the alarm is returned to service; requires a reason.
  */
 export const takeAlarmOutOfService = <ThrowOnError extends boolean = true>(options: Options<TakeAlarmOutOfServiceData, ThrowOnError>) => (options.client ?? client).post<TakeAlarmOutOfServiceResponses, TakeAlarmOutOfServiceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/out-of-service',
     ...options,
     headers: {
@@ -858,7 +942,7 @@ export const takeAlarmOutOfService = <ThrowOnError extends boolean = true>(optio
  * The state is then what the readings say.
  */
 export const returnAlarmToService = <ThrowOnError extends boolean = true>(options: Options<ReturnAlarmToServiceData, ThrowOnError>) => (options.client ?? client).post<ReturnAlarmToServiceResponses, ReturnAlarmToServiceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/return-to-service',
     ...options,
     headers: {
@@ -873,7 +957,7 @@ export const returnAlarmToService = <ThrowOnError extends boolean = true>(option
  * Adds a comment to the alarm log.
  */
 export const commentOnAlarm = <ThrowOnError extends boolean = true>(options: Options<CommentOnAlarmData, ThrowOnError>) => (options.client ?? client).post<CommentOnAlarmResponses, CommentOnAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/comments',
     ...options,
     headers: {
@@ -888,7 +972,7 @@ export const commentOnAlarm = <ThrowOnError extends boolean = true>(options: Opt
  * Returns its part of the alarm log, oldest first; also of a deleted alarm.
  */
 export const listEventsForAlarm = <ThrowOnError extends boolean = true>(options: Options<ListEventsForAlarmData, ThrowOnError>) => (options.client ?? client).get<ListEventsForAlarmResponses, ListEventsForAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/events',
     ...options
 });
@@ -901,7 +985,7 @@ export const listEventsForAlarm = <ThrowOnError extends boolean = true>(options:
  *
  */
 export const explainAlarm = <ThrowOnError extends boolean = true>(options: Options<ExplainAlarmData, ThrowOnError>) => (options.client ?? client).get<ExplainAlarmResponses, ExplainAlarmErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/alarms/{id}/explain',
     ...options
 });
@@ -914,7 +998,7 @@ export const explainAlarm = <ThrowOnError extends boolean = true>(options: Optio
  *
  */
 export const listNotificationChannels = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationChannelsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationChannelsResponses, ListNotificationChannelsErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels',
     ...options
 });
@@ -937,7 +1021,7 @@ export const listNotificationChannels = <ThrowOnError extends boolean = true>(op
  *
  */
 export const createNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationChannelResponses, CreateNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels',
     ...options,
     headers: {
@@ -952,7 +1036,7 @@ export const createNotificationChannel = <ThrowOnError extends boolean = true>(o
  * A channel that a route uses cannot be deleted: 409. Deliveries that wait fail.
  */
 export const deleteNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<DeleteNotificationChannelData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationChannelResponses, DeleteNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels/{id}',
     ...options
 });
@@ -963,7 +1047,7 @@ export const deleteNotificationChannel = <ThrowOnError extends boolean = true>(o
  * Returns it without its secret.
  */
 export const getNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<GetNotificationChannelData, ThrowOnError>) => (options.client ?? client).get<GetNotificationChannelResponses, GetNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels/{id}',
     ...options
 });
@@ -976,7 +1060,7 @@ export const getNotificationChannel = <ThrowOnError extends boolean = true>(opti
  *
  */
 export const updateNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<UpdateNotificationChannelData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationChannelResponses, UpdateNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels/{id}',
     ...options,
     headers: {
@@ -993,7 +1077,7 @@ export const updateNotificationChannel = <ThrowOnError extends boolean = true>(o
  *
  */
 export const testNotificationChannel = <ThrowOnError extends boolean = true>(options: Options<TestNotificationChannelData, ThrowOnError>) => (options.client ?? client).post<TestNotificationChannelResponses, TestNotificationChannelErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/channels/{id}/test',
     ...options
 });
@@ -1004,7 +1088,7 @@ export const testNotificationChannel = <ThrowOnError extends boolean = true>(opt
  * Ordered by id.
  */
 export const listNotificationRoutes = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationRoutesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationRoutesResponses, ListNotificationRoutesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/routes',
     ...options
 });
@@ -1022,7 +1106,7 @@ export const listNotificationRoutes = <ThrowOnError extends boolean = true>(opti
  *
  */
 export const createNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationRouteData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationRouteResponses, CreateNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/routes',
     ...options,
     headers: {
@@ -1037,7 +1121,7 @@ export const createNotificationRoute = <ThrowOnError extends boolean = true>(opt
  * Events that it has grouped are still sent; reminders end.
  */
 export const deleteNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<DeleteNotificationRouteData, ThrowOnError>) => (options.client ?? client).delete<DeleteNotificationRouteResponses, DeleteNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/routes/{id}',
     ...options
 });
@@ -1048,7 +1132,7 @@ export const deleteNotificationRoute = <ThrowOnError extends boolean = true>(opt
  * Returns what it matches and where it sends.
  */
 export const getNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<GetNotificationRouteData, ThrowOnError>) => (options.client ?? client).get<GetNotificationRouteResponses, GetNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/routes/{id}',
     ...options
 });
@@ -1060,7 +1144,7 @@ export const getNotificationRoute = <ThrowOnError extends boolean = true>(option
  *
  */
 export const updateNotificationRoute = <ThrowOnError extends boolean = true>(options: Options<UpdateNotificationRouteData, ThrowOnError>) => (options.client ?? client).put<UpdateNotificationRouteResponses, UpdateNotificationRouteErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/routes/{id}',
     ...options,
     headers: {
@@ -1075,7 +1159,7 @@ export const updateNotificationRoute = <ThrowOnError extends boolean = true>(opt
  * Newest first. Silences that have ended are listed for as long as deliveries are.
  */
 export const listNotificationSilences = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationSilencesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationSilencesResponses, ListNotificationSilencesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/silences',
     ...options
 });
@@ -1090,7 +1174,7 @@ export const listNotificationSilences = <ThrowOnError extends boolean = true>(op
  *
  */
 export const createNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<CreateNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<CreateNotificationSilenceResponses, CreateNotificationSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/silences',
     ...options,
     headers: {
@@ -1105,7 +1189,7 @@ export const createNotificationSilence = <ThrowOnError extends boolean = true>(o
  * Returns it with its creator and the number of events that it held back.
  */
 export const getNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<GetNotificationSilenceData, ThrowOnError>) => (options.client ?? client).get<GetNotificationSilenceResponses, GetNotificationSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/silences/{id}',
     ...options
 });
@@ -1118,7 +1202,7 @@ export const getNotificationSilence = <ThrowOnError extends boolean = true>(opti
  *
  */
 export const endNotificationSilence = <ThrowOnError extends boolean = true>(options: Options<EndNotificationSilenceData, ThrowOnError>) => (options.client ?? client).post<EndNotificationSilenceResponses, EndNotificationSilenceErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/silences/{id}/end',
     ...options
 });
@@ -1132,7 +1216,7 @@ export const endNotificationSilence = <ThrowOnError extends boolean = true>(opti
  *
  */
 export const listNotificationDeliveries = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationDeliveriesData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationDeliveriesResponses, ListNotificationDeliveriesErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/deliveries',
     ...options
 });
@@ -1143,7 +1227,7 @@ export const listNotificationDeliveries = <ThrowOnError extends boolean = true>(
  * Returns it with its first 100 events.
  */
 export const getNotificationDelivery = <ThrowOnError extends boolean = true>(options: Options<GetNotificationDeliveryData, ThrowOnError>) => (options.client ?? client).get<GetNotificationDeliveryResponses, GetNotificationDeliveryErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/notifications/deliveries/{id}',
     ...options
 });
@@ -1154,7 +1238,7 @@ export const getNotificationDelivery = <ThrowOnError extends boolean = true>(opt
  * Valid for one connection within 30 s, in the login session of the access token.
  */
 export const createWebSocketTicket = <ThrowOnError extends boolean = true>(options?: Options<CreateWebSocketTicketData, ThrowOnError>) => (options?.client ?? client).post<CreateWebSocketTicketResponses, CreateWebSocketTicketErrors, ThrowOnError>({
-    security: [{ scheme: 'bearer', type: 'http' }],
+    security: [{ scheme: 'bearer', type: 'http' }, { name: 'X-API-Key', type: 'apiKey' }],
     url: '/api/ws/ticket',
     ...options
 });

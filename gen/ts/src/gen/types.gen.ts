@@ -52,7 +52,7 @@ export type Metadata = {
 };
 
 /**
- * Role of a user; each role includes the ones before it.
+ * Role of a user or API key; each role includes the ones before it.
  */
 export const Role = {
     VIEWER: 'viewer',
@@ -62,7 +62,7 @@ export const Role = {
 } as const;
 
 /**
- * Role of a user; each role includes the ones before it.
+ * Role of a user or API key; each role includes the ones before it.
  */
 export type Role = typeof Role[keyof typeof Role];
 
@@ -272,6 +272,128 @@ export type UserDeletionResult = {
      * Number of login sessions that had not ended.
      */
     sessions: number;
+    /**
+     * Number of API keys that the user created. They stay valid; list them with `created_by`.
+     *
+     */
+    api_keys: number;
+};
+
+/**
+ * A key with which a program uses the API, without its secret.
+ */
+export type ApiKey = {
+    id: Id;
+    /**
+     * What the key is for; unique.
+     */
+    name: string;
+    /**
+     * Begin of the key; names it in logs.
+     */
+    prefix: string;
+    role: Role;
+    requests_per_minute: ApiKeyLimit;
+    expires_at: ApiKeyExpiry;
+    /**
+     * Name of the user who created it; null for the command line.
+     */
+    created_by: string | null;
+    /**
+     * When it was created.
+     */
+    created_at: string;
+    /**
+     * When it was last changed.
+     */
+    updated_at: string;
+    /**
+     * When it was last used, up to a minute ago; null when it was not.
+     */
+    last_used_at: string | null;
+    /**
+     * Address from which it was last used; null when it was not.
+     */
+    last_used_from: string | null;
+};
+
+/**
+ * What the key is for; unique.
+ */
+export type ApiKeyName = string;
+
+/**
+ * How many requests the key may make per minute at one instance, all of them at once or
+ * evenly; null for the setting `OEI_SERVER_API_KEY_REQUESTS_PER_MINUTE`.
+ *
+ */
+export type ApiKeyLimit = number | null;
+
+/**
+ * From when on the key is refused; null for never.
+ */
+export type ApiKeyExpiry = string | null;
+
+/**
+ * A new API key. `key` is not shown again.
+ */
+export type ApiKeyWithSecret = {
+    id: Id;
+    /**
+     * What the key is for; unique.
+     */
+    name: string;
+    /**
+     * Begin of the key; names it in logs.
+     */
+    prefix: string;
+    /**
+     * The key with its secret. Keep it like a password.
+     */
+    key: string;
+    role: Role;
+    requests_per_minute: ApiKeyLimit;
+    expires_at: ApiKeyExpiry;
+    /**
+     * Name of the user who created it.
+     */
+    created_by: string | null;
+    /**
+     * When it was created.
+     */
+    created_at: string;
+    /**
+     * When it was last changed.
+     */
+    updated_at: string;
+    /**
+     * Null.
+     */
+    last_used_at: string | null;
+    /**
+     * Null.
+     */
+    last_used_from: string | null;
+};
+
+/**
+ * An API key to create.
+ */
+export type ApiKeyCreate = {
+    name: ApiKeyName;
+    role: Role;
+    requests_per_minute?: ApiKeyLimit;
+    expires_at?: ApiKeyExpiry;
+};
+
+/**
+ * Changes of an API key; members that are absent keep their value.
+ */
+export type ApiKeyUpdate = {
+    name?: ApiKeyName;
+    role?: Role;
+    requests_per_minute?: ApiKeyLimit;
+    expires_at?: ApiKeyExpiry;
 };
 
 /**
@@ -2194,7 +2316,7 @@ export type AlarmEvent = {
      */
     message: string;
     /**
-     * User who did it; empty when no user did.
+     * User or API key that did it; empty when the system did.
      */
     user: string;
     /**
@@ -2789,11 +2911,11 @@ export type NotificationSilence = {
      */
     reason: string;
     /**
-     * Name of the user who created it.
+     * Name of the user or API key that created it.
      */
     created_by: string;
     /**
-     * Name of the user who ended it early; null if it was not.
+     * Name of the user or API key that ended it early; null if it was not.
      */
     ended_by: string | null;
     /**
@@ -3050,7 +3172,7 @@ export type NotificationEvent = {
      */
     message: string;
     /**
-     * User who did it; empty when no user did.
+     * User or API key that did it; empty when the system did.
      */
     user: string;
     /**
@@ -3108,7 +3230,7 @@ export type WsAuth = {
      */
     type: 'auth';
     /**
-     * The access token.
+     * The access token or API key.
      */
     token: string;
     id?: WsMessageId;
@@ -3219,11 +3341,20 @@ export type WsAuthenticated = {
      * Always `authenticated`.
      */
     type: 'authenticated';
-    user_id: Id;
     /**
-     * When the socket closes with 4401, unless a newer token is sent before.
+     * Id of the user; absent for an API key.
      */
-    expires_at: string;
+    user_id?: number;
+    /**
+     * Id of the API key; absent for a user.
+     */
+    api_key_id?: number;
+    /**
+     * When the socket closes with 4401, unless a newer token is sent before; absent for an API
+     * key that never expires.
+     *
+     */
+    expires_at?: string;
     id?: WsMessageId;
 };
 
@@ -3894,7 +4025,7 @@ export type LoginErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
@@ -3945,7 +4076,7 @@ export type RefreshSessionErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
@@ -3988,7 +4119,7 @@ export type LogoutData = {
 
 export type LogoutErrors = {
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
@@ -4019,7 +4150,7 @@ export type GetCurrentUserData = {
 
 export type GetCurrentUserErrors = {
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
@@ -4054,7 +4185,7 @@ export type ChangePasswordErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
@@ -4125,11 +4256,11 @@ export type ListUsersErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4164,11 +4295,11 @@ export type CreateUserErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4229,11 +4360,11 @@ export type DeleteUserErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4285,11 +4416,11 @@ export type GetUserErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4339,11 +4470,11 @@ export type UpdateUserErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4382,6 +4513,349 @@ export type UpdateUserResponses = {
 };
 
 export type UpdateUserResponse = UpdateUserResponses[keyof UpdateUserResponses];
+
+export type ListApiKeysData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only the key with this name.
+         */
+        name?: ApiKeyName;
+        /**
+         * Only the key with this prefix, which is how logs name a key.
+         */
+        prefix?: string;
+        /**
+         * Only keys with exactly this role.
+         */
+        role?: Role;
+        /**
+         * Only keys that the user with this name created.
+         */
+        created_by?: Username;
+        /**
+         * Only keys that have expired (true) or have not (false).
+         */
+        is_expired?: boolean;
+        /**
+         * Only keys that were created before this instant and not used from it on.
+         */
+        unused_since?: string;
+        /**
+         * How many items at most.
+         */
+        limit?: number;
+        /**
+         * Where the page begins: from the `Link` header of the page before, for the same filters.
+         *
+         */
+        cursor?: string;
+        /**
+         * Also send `X-Total-Count`.
+         */
+        count?: boolean;
+    };
+    url: '/api/api-keys';
+};
+
+export type ListApiKeysErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it, or the operation is not for API keys.
+     */
+    403: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type ListApiKeysError = ListApiKeysErrors[keyof ListApiKeysErrors];
+
+export type ListApiKeysResponses = {
+    /**
+     * A page of API keys.
+     */
+    200: Array<ApiKey>;
+};
+
+export type ListApiKeysResponse = ListApiKeysResponses[keyof ListApiKeysResponses];
+
+export type CreateApiKeyData = {
+    body: ApiKeyCreate;
+    path?: never;
+    query?: never;
+    url: '/api/api-keys';
+};
+
+export type CreateApiKeyErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it, or the operation is not for API keys.
+     */
+    403: Problem;
+    /**
+     * The request conflicts with the present state, such as a key that is taken.
+     */
+    409: Problem;
+    /**
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type CreateApiKeyError = CreateApiKeyErrors[keyof CreateApiKeyErrors];
+
+export type CreateApiKeyResponses = {
+    /**
+     * The new API key.
+     */
+    201: ApiKeyWithSecret;
+};
+
+export type CreateApiKeyResponse = CreateApiKeyResponses[keyof CreateApiKeyResponses];
+
+export type GetCurrentApiKeyData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/api-keys/current';
+};
+
+export type GetCurrentApiKeyErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The resource does not exist.
+     */
+    404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type GetCurrentApiKeyError = GetCurrentApiKeyErrors[keyof GetCurrentApiKeyErrors];
+
+export type GetCurrentApiKeyResponses = {
+    /**
+     * The API key.
+     */
+    200: ApiKey;
+};
+
+export type GetCurrentApiKeyResponse = GetCurrentApiKeyResponses[keyof GetCurrentApiKeyResponses];
+
+export type RevokeApiKeyData = {
+    body?: never;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer current.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Id of the resource.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/api-keys/{id}';
+};
+
+export type RevokeApiKeyErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it, or the operation is not for API keys.
+     */
+    403: Problem;
+    /**
+     * The resource does not exist.
+     */
+    404: Problem;
+    /**
+     * The resource was changed since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type RevokeApiKeyError = RevokeApiKeyErrors[keyof RevokeApiKeyErrors];
+
+export type RevokeApiKeyResponses = {
+    /**
+     * The key is revoked.
+     */
+    204: void;
+};
+
+export type RevokeApiKeyResponse = RevokeApiKeyResponses[keyof RevokeApiKeyResponses];
+
+export type GetApiKeyData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the resource.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/api-keys/{id}';
+};
+
+export type GetApiKeyErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it, or the operation is not for API keys.
+     */
+    403: Problem;
+    /**
+     * The resource does not exist.
+     */
+    404: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type GetApiKeyError = GetApiKeyErrors[keyof GetApiKeyErrors];
+
+export type GetApiKeyResponses = {
+    /**
+     * The API key, without its secret.
+     */
+    200: ApiKey;
+};
+
+export type GetApiKeyResponse = GetApiKeyResponses[keyof GetApiKeyResponses];
+
+export type UpdateApiKeyData = {
+    body: ApiKeyUpdate;
+    headers?: {
+        /**
+         * The `ETag` that the change is based on; 412 when it is no longer current.
+         */
+        'If-Match'?: string;
+    };
+    path: {
+        /**
+         * Id of the resource.
+         */
+        id: Id;
+    };
+    query?: never;
+    url: '/api/api-keys/{id}';
+};
+
+export type UpdateApiKeyErrors = {
+    /**
+     * The request does not match the contract; `errors` names each fault.
+     */
+    400: Problem;
+    /**
+     * No valid token or API key, or wrong username or password.
+     */
+    401: Problem;
+    /**
+     * The role does not allow it, or the operation is not for API keys.
+     */
+    403: Problem;
+    /**
+     * The resource does not exist.
+     */
+    404: Problem;
+    /**
+     * The request conflicts with the present state, such as a key that is taken.
+     */
+    409: Problem;
+    /**
+     * The resource was changed since the `ETag` was read.
+     */
+    412: Problem;
+    /**
+     * The server does not accept this `Content-Type`, charset or `Content-Encoding`; `detail` says
+     * what it accepts.
+     *
+     */
+    415: Problem;
+    /**
+     * Any other error. Every operation may be answered with 503 when the database does not answer
+     * in time.
+     *
+     */
+    default: Problem;
+};
+
+export type UpdateApiKeyError = UpdateApiKeyErrors[keyof UpdateApiKeyErrors];
+
+export type UpdateApiKeyResponses = {
+    /**
+     * The API key, without its secret.
+     */
+    200: ApiKey;
+};
+
+export type UpdateApiKeyResponse = UpdateApiKeyResponses[keyof UpdateApiKeyResponses];
 
 export type ListGatewaysData = {
     body?: never;
@@ -4428,9 +4902,13 @@ export type ListGatewaysErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4463,11 +4941,11 @@ export type CreateGatewayErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4480,6 +4958,10 @@ export type CreateGatewayErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4532,11 +5014,11 @@ export type DeleteGatewayErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4551,6 +5033,10 @@ export type DeleteGatewayErrors = {
      * The resource was changed since the `ETag` was read.
      */
     412: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4588,13 +5074,17 @@ export type GetGatewayErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4638,11 +5128,11 @@ export type UpdateGatewayErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4663,6 +5153,10 @@ export type UpdateGatewayErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4700,17 +5194,21 @@ export type ListCredentialsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4748,11 +5246,11 @@ export type CreateCredentialErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4763,6 +5261,10 @@ export type CreateCredentialErrors = {
      * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4804,17 +5306,21 @@ export type RevokeCredentialErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4883,9 +5389,13 @@ export type ListSensorsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4918,11 +5428,11 @@ export type CreateSensorErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -4935,6 +5445,10 @@ export type CreateSensorErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -4983,11 +5497,11 @@ export type DeleteSensorErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -5002,6 +5516,10 @@ export type DeleteSensorErrors = {
      * The resource was changed since the `ETag` was read.
      */
     412: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5039,13 +5557,17 @@ export type GetSensorErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5089,11 +5611,11 @@ export type UpdateSensorErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -5114,6 +5636,10 @@ export type UpdateSensorErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5163,13 +5689,17 @@ export type DeleteReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5238,9 +5768,13 @@ export type ListReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5270,8 +5804,8 @@ export type WriteReadingsData = {
     body: ReadingsWriteRequest;
     headers?: {
         /**
-         * Identifies this write among those of the user: visible ASCII, preferably random such as
-         * a UUID.
+         * Identifies this write among those of the user or API key: visible ASCII, preferably
+         * random such as a UUID.
          *
          */
         'Idempotency-Key'?: string;
@@ -5287,11 +5821,11 @@ export type WriteReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -5315,6 +5849,10 @@ export type WriteReadingsErrors = {
      * The `Idempotency-Key` was used with another body.
      */
     422: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5363,13 +5901,17 @@ export type PreviewRetentionErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5447,9 +5989,13 @@ export type ListLatestReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5538,9 +6084,13 @@ export type GetHistoryErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5613,9 +6163,13 @@ export type GetDownsampledReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5685,9 +6239,13 @@ export type GetStatisticsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5760,9 +6318,13 @@ export type ExportReadingsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -5839,13 +6401,17 @@ export type ListRejectionsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5928,9 +6494,13 @@ export type ListAlarmsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -5963,11 +6533,11 @@ export type CreateAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -5980,6 +6550,10 @@ export type CreateAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6012,11 +6586,11 @@ export type AcknowledgeAlarmsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6025,6 +6599,10 @@ export type AcknowledgeAlarmsErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6095,9 +6673,13 @@ export type ListAlarmEventsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6130,11 +6712,11 @@ export type SimulateAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6143,6 +6725,10 @@ export type SimulateAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * The database does not answer, the service is stopping, or too many expensive queries are
      * running. Nothing was changed; try again.
@@ -6190,9 +6776,13 @@ export type GetAlarmKpiErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6241,11 +6831,11 @@ export type DeleteAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6260,6 +6850,10 @@ export type DeleteAlarmErrors = {
      * The resource was changed since the `ETag` was read.
      */
     412: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6297,13 +6891,17 @@ export type GetAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6347,11 +6945,11 @@ export type UpdateAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6372,6 +6970,10 @@ export type UpdateAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6409,11 +7011,11 @@ export type AcknowledgeAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6430,6 +7032,10 @@ export type AcknowledgeAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6467,11 +7073,11 @@ export type ShelveAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6488,6 +7094,10 @@ export type ShelveAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6525,11 +7135,11 @@ export type UnshelveAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6546,6 +7156,10 @@ export type UnshelveAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6583,11 +7197,11 @@ export type ResetAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6604,6 +7218,10 @@ export type ResetAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6641,11 +7259,11 @@ export type TakeAlarmOutOfServiceErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6662,6 +7280,10 @@ export type TakeAlarmOutOfServiceErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6699,11 +7321,11 @@ export type ReturnAlarmToServiceErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6720,6 +7342,10 @@ export type ReturnAlarmToServiceErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6757,11 +7383,11 @@ export type CommentOnAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6778,6 +7404,10 @@ export type CommentOnAlarmErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6845,13 +7475,17 @@ export type ListEventsForAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6889,13 +7523,17 @@ export type ExplainAlarmErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6938,9 +7576,13 @@ export type ListNotificationChannelsErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -6973,11 +7615,11 @@ export type CreateNotificationChannelErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -6990,6 +7632,10 @@ export type CreateNotificationChannelErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7033,11 +7679,11 @@ export type DeleteNotificationChannelErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7052,6 +7698,10 @@ export type DeleteNotificationChannelErrors = {
      * The resource was changed since the `ETag` was read.
      */
     412: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7089,13 +7739,17 @@ export type GetNotificationChannelErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7139,11 +7793,11 @@ export type UpdateNotificationChannelErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7164,6 +7818,10 @@ export type UpdateNotificationChannelErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7201,17 +7859,21 @@ export type TestNotificationChannelErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7254,9 +7916,13 @@ export type ListNotificationRoutesErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7289,11 +7955,11 @@ export type CreateNotificationRouteErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7306,6 +7972,10 @@ export type CreateNotificationRouteErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7349,11 +8019,11 @@ export type DeleteNotificationRouteErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7364,6 +8034,10 @@ export type DeleteNotificationRouteErrors = {
      * The resource was changed since the `ETag` was read.
      */
     412: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7401,13 +8075,17 @@ export type GetNotificationRouteErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7451,11 +8129,11 @@ export type UpdateNotificationRouteErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7476,6 +8154,10 @@ export type UpdateNotificationRouteErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7522,9 +8204,13 @@ export type ListNotificationSilencesErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7557,11 +8243,11 @@ export type CreateNotificationSilenceErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7570,6 +8256,10 @@ export type CreateNotificationSilenceErrors = {
      *
      */
     415: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7607,13 +8297,17 @@ export type GetNotificationSilenceErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7651,11 +8345,11 @@ export type EndNotificationSilenceErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
-     * The role does not allow it.
+     * The role does not allow it, or the operation is not for API keys.
      */
     403: Problem;
     /**
@@ -7666,6 +8360,10 @@ export type EndNotificationSilenceErrors = {
      * The request conflicts with the present state, such as a key that is taken.
      */
     409: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7740,9 +8438,13 @@ export type ListNotificationDeliveriesErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7780,13 +8482,17 @@ export type GetNotificationDeliveryErrors = {
      */
     400: Problem;
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
     /**
      * The resource does not exist.
      */
     404: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.
@@ -7815,9 +8521,13 @@ export type CreateWebSocketTicketData = {
 
 export type CreateWebSocketTicketErrors = {
     /**
-     * No valid token, or wrong username or password.
+     * No valid token or API key, or wrong username or password.
      */
     401: Problem;
+    /**
+     * Over a limit; try again after `Retry-After` seconds.
+     */
+    429: Problem;
     /**
      * Any other error. Every operation may be answered with 503 when the database does not answer
      * in time.

@@ -39,8 +39,13 @@ export function driveUsers() {
     assert.deepEqual((await deleteUser({ path, query: { dry_run: true } })).data, {
       dry_run: true,
       sessions: 1,
+      api_keys: 0,
     });
-    assert.deepEqual((await deleteUser({ path })).data, { dry_run: false, sessions: 1 });
+    assert.deepEqual((await deleteUser({ path })).data, {
+      dry_run: false,
+      sessions: 1,
+      api_keys: 0,
+    });
     assert.equal((await getUser({ path, throwOnError: false })).error.type, ProblemType.NOT_FOUND);
   });
 }
