@@ -1,13 +1,17 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/oei-ms/oei-ms/series"
 )
 
 // Quality states how far a value can be trusted, as in OPC UA.
@@ -120,9 +124,9 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 			LIMIT $7) d
 		ORDER BY d.timestamp, d.sensor_id
 		LIMIT $7`
-	query, o := newest, newestFirst
+	query, o, order := packReadings(newest), newestFirst, byTimeDescending
 	if q.Ascending {
-		query, o = oldest, oldestFirst
+		query, o, order = packReadings(oldest), oldestFirst, byTime
 	}
 	start, end := q.Start, q.End
 	var after *time.Time
@@ -143,20 +147,64 @@ func (s *Store) Readings(ctx context.Context, q ReadingsQuery) ([]Reading, error
 	}
 	found := []Reading{}
 	for _, w := range spans {
-		rows, err := s.api.QueryxContext(ctx, query, int32s(unique(q.Sensors)), w.start, w.end,
-			q.Quality, after, afterSensor, q.Limit-len(found))
+		var c packedReadings
+		err := s.api.QueryRowxContext(ctx, query, int32s(unique(q.Sensors)), w.start, w.end,
+			q.Quality, after, afterSensor, q.Limit-len(found)).Scan(c.columns()...)
 		if err != nil {
 			return nil, explain("readings", err)
 		}
-		rs, err := scanReadings(rows, func(r *Reading) []any { return nil })
-		if err != nil {
-			return nil, explain("readings", err)
-		}
-		if found = append(found, rs...); len(found) >= q.Limit {
+		n := len(found)
+		found = c.appendTo(found)
+		slices.SortFunc(found[n:], order) // they are, but PostgreSQL does not promise it
+		if len(found) >= q.Limit {
 			break
 		}
 	}
 	return found, nil
+}
+
+func byTime(x, y Reading) int {
+	return cmp.Or(x.Timestamp.Compare(y.Timestamp), cmp.Compare(x.SensorID, y.SensorID))
+}
+
+func byTimeDescending(x, y Reading) int {
+	return cmp.Or(y.Timestamp.Compare(x.Timestamp), cmp.Compare(x.SensorID, y.SensorID))
+}
+
+// packReadings returns a statement that answers with one row of packedReadings, of the readings
+// that query selects: as rows they would cost twice as much here and a third more in PostgreSQL.
+func packReadings(query string) string {
+	return `
+		SELECT
+			array_send(array_agg(sensor_id::bigint)),
+			array_send(array_agg(timestamp)),
+			array_send(array_agg(coalesce(value, 'NaN'))),
+			array_send(array_agg(coalesce(status_code, 0)::bigint)),
+			array_send(array_agg(quality::bigint))
+		FROM (` + query + `) r`
+}
+
+// packedReadings are columns of readings, each an array of 8-byte elements; all are nil when there
+// are no readings.
+type packedReadings struct{ sensors, times, values, codes, qualities []byte }
+
+func (c *packedReadings) columns() []any {
+	return []any{&c.sensors, &c.times, &c.values, &c.codes, &c.qualities}
+}
+
+func (c *packedReadings) appendTo(rs []Reading) []Reading {
+	n := words(c.sensors)
+	rs = slices.Grow(rs, n)
+	for i := range n {
+		rs = append(rs, Reading{
+			SensorID:   word(c.sensors, i),
+			Timestamp:  series.Instant(word(c.times, i)).Time(),
+			Value:      math.Float64frombits(uint64(word(c.values, i))),
+			StatusCode: uint32(word(c.codes, i)),
+			Quality:    Quality(word(c.qualities, i)),
+		})
+	}
+	return rs
 }
 
 // LatestQuery selects sensors; nil and empty select all.
