@@ -48,7 +48,8 @@ func run(ctx context.Context) error {
 			"fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of "+
 			"scale: "+
 			"mosquitto or embedded, with -1 or -100 for the readings in a message; of series: "+
-			"queries, cache, export, expensive, rollups or maintenance")
+			"queries, cache, export, expensive, rollups or maintenance; of rest: a part of its "+
+			"line, such as sensors")
 	flag.IntVar(&o.days, "days", 30, "of series: how many days of 10 readings a second are loaded")
 	flag.IntVar(&o.years, "years", 10, "of years: how many years of a reading a day are loaded")
 	flag.IntVar(&o.dense, "dense", 2, "of years: how many years of 20 readings a minute are loaded")
@@ -59,7 +60,11 @@ func run(ctx context.Context) error {
 		what = os.Args[1]
 		os.Args = append(os.Args[:1], os.Args[2:]...)
 	}
+	addr := flag.String("addr", "", "of rest-peer, which rest starts: where to listen")
 	flag.Parse()
+	if what == "rest-peer" {
+		return servePlain(ctx, *addr)
+	}
 	fmt.Printf("%s, %s, %d cores, %s\n\n", time.Now().UTC().Format(time.DateOnly),
 		runtime.Version(), runtime.NumCPU(), runtime.GOOS)
 	switch what {
@@ -75,7 +80,9 @@ func run(ctx context.Context) error {
 		return scale(ctx, o)
 	case "years":
 		return years(ctx, o)
+	case "rest":
+		return withService(rest)(ctx, o)
 	}
-	return fmt.Errorf("%q is not a benchmark; use ingest, push, alarms, series, scale or years",
-		what)
+	return fmt.Errorf("%q is not a benchmark; use ingest, push, alarms, series, scale, years "+
+		"or rest", what)
 }
