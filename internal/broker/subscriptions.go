@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -15,22 +16,37 @@ const (
 	maxFilter = 1 << 10
 )
 
-// maySubscribe reports whether topic is one of those sent to the gateway.
-func (s *session) maySubscribe(topic string) bool {
-	return !strings.ContainsAny(topic, "+#") && (s.isOwnTopic(topic, "commands") ||
-		s.isOwnTopic(topic, "receipts") || s.isOwnAlarmTopic(topic))
+// SubscriptionFilters match the topics that a gateway may subscribe to, with its key in place of
+// {gateway}.
+var SubscriptionFilters = []string{
+	"gateways/{gateway}/commands/#",
+	"gateways/{gateway}/receipts/#",
+	alarmFilter,
 }
 
-// isOwnTopic reports whether topic is gateways/{gateway}/{branch} or below it.
-func (s *session) isOwnTopic(topic, branch string) bool {
-	rest, ok := strings.CutPrefix(topic, "gateways/"+s.gateway.Key+"/"+branch)
-	return ok && (rest == "" || rest[0] == '/')
+// alarmFilter matches the topics of alarm events.
+const alarmFilter = "alarms/{gateway}/+"
+
+// maySubscribe reports whether topic is one of those sent to the gateway.
+func (s *session) maySubscribe(topic string) bool {
+	return !strings.ContainsAny(topic, "+#") &&
+		slices.ContainsFunc(SubscriptionFilters, func(filter string) bool {
+			return s.matches(filter, topic)
+		})
 }
 
 // isOwnAlarmTopic reports whether topic is alarms/{gateway}/{sensor} of this gateway.
-func (s *session) isOwnAlarmTopic(topic string) bool {
-	sensor, ok := strings.CutPrefix(topic, "alarms/"+s.gateway.Key+"/")
-	return ok && sensor != "" && !strings.Contains(sensor, "/")
+func (s *session) isOwnAlarmTopic(topic string) bool { return s.matches(alarmFilter, topic) }
+
+// matches reports whether topic, which has no wildcards, matches filter for this gateway.
+func (s *session) matches(filter, topic string) bool {
+	prefix, wildcard := filter[:len(filter)-1], filter[len(filter)-1]
+	prefix = strings.Replace(prefix, "{gateway}", s.gateway.Key, 1)
+	if wildcard == '#' && topic == strings.TrimSuffix(prefix, "/") {
+		return true
+	}
+	rest, ok := strings.CutPrefix(topic, prefix)
+	return ok && (wildcard == '#' || rest != "" && !strings.Contains(rest, "/"))
 }
 
 // hasCapacityFor reports whether the session has a subscription to topic or may add one.

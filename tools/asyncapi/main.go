@@ -29,24 +29,31 @@ func main() {
 }
 
 func write() error {
-	document, err := read(source)
+	text, err := bundled()
 	if err != nil {
 		return err
+	}
+	return os.WriteFile(target, text, 0o644) //nolint:gosec // read by everyone
+}
+
+// bundled returns the text of target.
+func bundled() ([]byte, error) {
+	document, err := read(source)
+	if err != nil {
+		return nil, err
 	}
 	contract, err := read(shared)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := bundle(document, contract); err != nil {
-		return err
+		return nil, err
 	}
 	out := bytes.NewBufferString(header)
 	encoder := yaml.NewEncoder(out)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(document); err != nil {
-		return err
-	}
-	return os.WriteFile(target, out.Bytes(), 0o644) //nolint:gosec // read by everyone
+	err = encoder.Encode(document)
+	return out.Bytes(), err
 }
 
 // read returns the root mapping of a file, without comments and aliases.
