@@ -140,7 +140,7 @@ func (g *generator) inline(s *openapi3.Schema, request bool) (pyType, error) {
 	case s.Type.Is("integer"):
 		t.expr = "int"
 	case s.Type.Is("number"):
-		t.expr = "float"
+		t.expr, t.decode = "float", "float" // JSON has 21 for 21.0
 	case s.Type.Is("boolean"):
 		t.expr = "bool"
 	case s.Type.Is("array"):

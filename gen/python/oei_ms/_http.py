@@ -71,16 +71,13 @@ class Connections:
             connection.close()
             raise
 
-    def done(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> None:
+    def done(self, connection: http.client.HTTPConnection, is_complete: bool) -> None:
         """Keeps a connection whose answer was read to its end; closes any other."""
         with self._lock:
-            if response.isclosed() and connection.sock and len(self._idle) < MAX_IDLE_CONNECTIONS:
-                if not self._closed:
-                    self._idle.append((time.monotonic(), connection))
-                    return
-        response.close()
+            has_room = len(self._idle) < MAX_IDLE_CONNECTIONS and not self._closed
+            if is_complete and has_room and connection.sock is not None:
+                self._idle.append((time.monotonic(), connection))
+                return
         connection.close()
 
     def _take(self) -> Optional[http.client.HTTPConnection]:

@@ -41,6 +41,7 @@ class Answer:
         response: http.client.HTTPResponse,
     ) -> None:
         self._pool, self._connection, self._response = pool, connection, response
+        self._is_complete = self._is_closed = False
         self.status = response.status
         self.headers = response.headers
 
@@ -59,6 +60,7 @@ class Answer:
                     yield chunk
             if self._response.length or (unpack and not unpack.eof):
                 raise ConnectionFailed("the answer was cut off")
+            self._is_complete = True
         except (OSError, http.client.HTTPException, zlib.error) as error:
             raise ConnectionFailed(f"the answer was cut off: {error!r}") from error
         finally:
@@ -70,7 +72,10 @@ class Answer:
 
     def close(self) -> None:
         """Gives the connection back, or closes it if the body was not read to its end."""
-        self._pool.done(self._connection, self._response)
+        if not self._is_closed:
+            self._is_closed = True
+            self._response.close()
+            self._pool.done(self._connection, self._is_complete)
 
     def json(self) -> Any:
         """Returns the body, parsed."""

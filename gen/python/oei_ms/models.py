@@ -455,7 +455,12 @@ class Sensor(Resource):
     updated_at: datetime
     """When it was last changed."""
 
-    _decoders: ClassVar[Decoders] = {"created_at": to_datetime, "updated_at": to_datetime}
+    _decoders: ClassVar[Decoders] = {
+        "min_value": float,
+        "max_value": float,
+        "created_at": to_datetime,
+        "updated_at": to_datetime,
+    }
 
 
 Quality = Literal["good", "uncertain", "bad"]
@@ -481,7 +486,7 @@ class Reading(Model):
     status_code: int | None = None
     """OPC UA status code that the gateway sent or that a check of the server set."""
 
-    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime}
+    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime, "value": float}
 
 
 @dataclass
@@ -508,6 +513,7 @@ class ReadingCreate(Model):
     status_code: int | None = None
     """OPC UA status code that the gateway sent or that a check of the server set."""
 
+    _decoders: ClassVar[Decoders] = {"value": float}
     _nullable: ClassVar = frozenset({"value"})
 
 
@@ -712,7 +718,9 @@ class LatestReading(Model):
 
     _decoders: ClassVar[Decoders] = {
         "timestamp": to_datetime,
+        "value": float,
         "received_at": to_datetime,
+        "age_seconds": float,
         "sensor": SensorSummary.from_json,
     }
 
@@ -822,7 +830,21 @@ class HistoryPoint(Model):
     percent_good: float | None = None
     """Percentage of readings of good quality, 0 to 100."""
 
-    _decoders: ClassVar[Decoders] = {"start": to_datetime, "end": to_datetime}
+    _decoders: ClassVar[Decoders] = {
+        "start": to_datetime,
+        "end": to_datetime,
+        "avg": float,
+        "min": float,
+        "max": float,
+        "sum": float,
+        "count": float,
+        "first": float,
+        "last": float,
+        "stddev": float,
+        "delta": float,
+        "time_weighted_avg": float,
+        "percent_good": float,
+    }
 
 
 @dataclass
@@ -937,7 +959,7 @@ class DownsampledReading(Model):
     quality: Quality
     """Quality of a value, after OPC UA."""
 
-    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime}
+    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime, "value": float}
 
 
 @dataclass
@@ -988,7 +1010,7 @@ class TimedValue(Model):
     value: float
     """Value in the sensor's unit."""
 
-    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime}
+    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime, "value": float}
 
 
 @dataclass
@@ -1037,8 +1059,19 @@ class IntervalStatistics(Model):
     _decoders: ClassVar[Decoders] = {
         "start": to_datetime,
         "end": to_datetime,
+        "min": float,
+        "max": float,
+        "sum": float,
+        "avg": float,
+        "time_weighted_avg": float,
+        "stddev": float,
+        "delta": float,
+        "percentiles": dict_of(float),
         "first": TimedValue.from_json,
         "last": TimedValue.from_json,
+        "percent_good": float,
+        "longest_gap_seconds": float,
+        "rate": float,
     }
 
 
@@ -1073,7 +1106,10 @@ class Statistics(Model):
     series: List[SensorStatistics]
     """One series per sensor asked for, in order of id."""
 
-    _decoders: ClassVar[Decoders] = {"series": list_of(SensorStatistics.from_json)}
+    _decoders: ClassVar[Decoders] = {
+        "percentile_error": float,
+        "series": list_of(SensorStatistics.from_json),
+    }
 
 
 ExportFormat = Literal["csv", "ndjson", "parquet"]
@@ -1187,6 +1223,8 @@ class AlarmLimit(Model):
     severity: Severity | None = None
     """Severity of an alarm, highest first."""
 
+    _decoders: ClassVar[Decoders] = {"value": float}
+
 
 @dataclass
 class AlarmLimits(Model):
@@ -1220,6 +1258,8 @@ class AlarmRange(Model):
     high: float
     """Upper end, in the sensor's unit."""
 
+    _decoders: ClassVar[Decoders] = {"low": float, "high": float}
+
 
 AlarmRateUnit = Literal["second", "minute", "hour"]
 """Time unit of the rate."""
@@ -1247,6 +1287,8 @@ class AlarmRate(Model):
     direction: Direction | None = None
     """Which direction counts; both when absent."""
 
+    _decoders: ClassVar[Decoders] = {"limit": float}
+
 
 @dataclass
 class AlarmDeviation(Model):
@@ -1268,6 +1310,8 @@ class AlarmDeviation(Model):
     """By how many milliseconds each of the two readings may be older than the other, at most 7
     days; 0 is any age.
     """
+
+    _decoders: ClassVar[Decoders] = {"limit": float, "setpoint": float}
 
 
 AlarmExpressionInputs = Dict[str, int]
@@ -1321,6 +1365,8 @@ class AlarmDeadband(Model):
     """`absolute` is in the unit of what is compared. `percent` is of `max_value` minus `min_value`
     of the sensor, which must then have both.
     """
+
+    _decoders: ClassVar[Decoders] = {"value": float}
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -1694,7 +1740,7 @@ class AlarmEvent(Model):
     quiet: bool
     """True when the alarm is shelved, suppressed or out of service; such events are only logged."""
 
-    _decoders: ClassVar[Decoders] = {"at": to_datetime, "recorded_at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"at": to_datetime, "recorded_at": to_datetime, "value": float}
 
 
 @dataclass
@@ -1736,7 +1782,7 @@ class AlarmSimulationEvent(Model):
     notifies: bool
     """True when notifications would have been sent."""
 
-    _decoders: ClassVar[Decoders] = {"at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"at": to_datetime, "value": float}
 
 
 @dataclass
@@ -1844,10 +1890,14 @@ class AlarmKPI(Model):
     _decoders: ClassVar[Decoders] = {
         "start": to_datetime,
         "end": to_datetime,
+        "average_per_10_min": float,
         "floods": list_of(AlarmFlood.from_json),
+        "flood_share": float,
         "chattering": list_of(AlarmCount.from_json),
         "stale": list_of(StaleAlarm.from_json),
         "top_ten": list_of(AlarmCount.from_json),
+        "top_ten_share": float,
+        "mean_time_to_acknowledge_seconds": float,
     }
 
 
@@ -1975,7 +2025,7 @@ class AlarmExplanationInput(Model):
     compared: bool
     """True when its quality, and its age by `max_age_ms`, allow it to be compared."""
 
-    _decoders: ClassVar[Decoders] = {"at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"at": to_datetime, "value": float}
 
 
 @dataclass
@@ -2310,7 +2360,7 @@ class NotificationEvent(Model):
     labels: Tags
     """Free key-value labels, at most 16,384 bytes of JSON."""
 
-    _decoders: ClassVar[Decoders] = {"at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"at": to_datetime, "value": float}
 
 
 @dataclass
@@ -2395,6 +2445,8 @@ class Dependency(Model):
     """Duration of the check in milliseconds."""
     detail: str
     """What it is, what is wrong, or whose promise an acknowledgement is."""
+
+    _decoders: ClassVar[Decoders] = {"latency_ms": float}
 
 
 @dataclass
@@ -2589,7 +2641,7 @@ class WsReading(Model):
     quality: Quality
     """Quality of a value, after OPC UA."""
 
-    _decoders: ClassVar[Decoders] = {"timestamp": to_datetime}
+    _decoders: ClassVar[Decoders] = {"value": float, "timestamp": to_datetime}
 
 
 @dataclass

@@ -117,6 +117,24 @@ class OperationsTest(unittest.TestCase):
         self.assertEqual(raised.exception.type, oei_ms.ProblemType.NOT_FOUND)
         self.assertTrue(raised.exception.request_id)
 
+    def drive_api_keys(self):
+        created = self.client.create_api_key("Grafana", "viewer", expires_at=now() + MINUTE)
+        self.assertEqual([key.id for key in self.client.list_api_keys()], [created.id])
+        program = RecordingClient(url=self.server.url, api_key=created.key)
+        program.operations, program.succeeded = self.client.operations, self.client.succeeded
+        with program:
+            self.assertEqual(program.get_current_api_key().name, "Grafana")
+            with self.assertRaises(oei_ms.Forbidden):
+                program.create_gateway("x")
+            with program.live("alarms", snapshot=True) as live:
+                self.assertIsInstance(live.get(30), oei_ms.WsAlarmSnapshot)
+            read = self.client.get_api_key(created.id)
+            changed = self.client.update_api_key(created.id, role="engineer", if_match=read.etag)
+            self.assertEqual(changed.role, "engineer")
+            self.client.revoke_api_key(created.id)
+            with self.assertRaises(oei_ms.NotAuthenticated):
+                program.get_current_user()
+
     def drive_gateways(self):
         gateway = self.client.create_gateway("Насос №3", metadata={"vendor": "ACME"})
         self.assertEqual(gateway.key, "nasos-3")
