@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,9 +25,6 @@ func (s *Server) ListReadings(
 		return nil, err
 	}
 	if err := checkSpan(p.Start, p.End); err != nil {
-		return nil, err
-	}
-	if err := s.checkSensors(ctx, p.SensorID); err != nil {
 		return nil, err
 	}
 	q := store.ReadingsQuery{
@@ -50,6 +48,9 @@ func (s *Server) ListReadings(
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkSensorsWithout(ctx, p.SensorID, list); err != nil {
+		return nil, err
+	}
 	truncated := len(list) > *p.Limit
 	list, link := page(ctx, list, *p.Limit, encodeReading)
 	body := appendList(nil, list, appendReading)
@@ -71,9 +72,6 @@ func (s *Server) ListLatestReadings(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSensors(ctx, p.SensorID); err != nil {
-		return nil, err
-	}
 	list, err := s.store.Latest(ctx, store.LatestQuery{
 		Sensors:   p.SensorID,
 		GatewayID: p.GatewayID,
@@ -83,6 +81,9 @@ func (s *Server) ListLatestReadings(
 		Limit:     *p.Limit + 1,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSensorsWithout(ctx, p.SensorID, list); err != nil {
 		return nil, err
 	}
 	if err := s.checkFilterIDs(ctx, len(list), p.Cursor == nil,
@@ -143,6 +144,18 @@ func (s *Server) checkSensors(ctx context.Context, ids []int64) error {
 		return err
 	}
 	return invalid("sensor_id", fmt.Sprintf("there is no sensor %d", unknown[0]))
+}
+
+// checkSensorsWithout is checkSensors of those ids that have no reading in list.
+func (s *Server) checkSensorsWithout(
+	ctx context.Context, ids []int64, list []store.Reading,
+) error {
+	found := map[int64]bool{}
+	for i := range list {
+		found[list[i].SensorID] = true
+	}
+	return s.checkSensors(ctx,
+		slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return found[id] }))
 }
 
 // WriteReadings answers POST /api/data.
