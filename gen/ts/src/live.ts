@@ -78,7 +78,7 @@ const sleepMs = 5000; // a tick that is this late tells that the machine or the 
 const silenceMs = 35_000; // the server sends something every 30 s
 const recentMs = 5000; // a connection that received something so recently needs no check
 const checkMs = 1500; // for an answer to a check
-const connectMs = 10_000; // for a login, with its token
+const connectMs = 10_000; // for a login with its token, and for other requests
 const updateMs = 200; // between two updates of the subscriptions
 
 /**
@@ -126,6 +126,7 @@ export class Live {
   #updatedAt = 0;
 
   #subscribed = new Map<Topic, number>(); // intervals of the topics of this connection
+  #confirmed = new Set<Topic>(); // topics that the server has accepted on this connection
   #asked = new Map<Topic, Set<Consumer>>(); // snapshots that were asked for, by whom
   #last = new Map<number, string>(); // timestamp of the last reading of a sensor
   #position?: WsPosition; // in the alarm log
@@ -176,6 +177,7 @@ export class Live {
       const consumers = this.#consumers.get(topic) ?? new Set();
       this.#consumers.set(topic, consumers.add(consumer));
     }
+    consumer.confirm([...consumer.topics].filter((topic) => this.#confirmed.has(topic)));
     if (this.#closing.signal.aborted || options.signal?.aborted) consumer.end();
     this.#update();
     return consumer as unknown as Subscription<T>;
@@ -326,10 +328,7 @@ export class Live {
         if (message.epoch !== undefined) {
           this.#position ??= { epoch: message.epoch, offset: message.offset! };
         }
-        for (const c of this.#of(...(message.topics as Topic[]))) {
-          c.confirm(message.topics as Topic[]);
-        }
-        return;
+        return this.#accepted(message.topics as Topic[]);
       case 'resync':
         if (message.scope === 'alarms') this.#resync = true;
         else this.#missed('relay', 2000);
@@ -341,9 +340,14 @@ export class Live {
     }
   }
 
+  #accepted(topics: Topic[]): void {
+    for (const topic of topics) this.#confirmed.add(topic);
+    for (const c of this.#of(...topics)) c.confirm(topics);
+  }
+
   #authenticated(expiry: number): void {
     const left = expiry - this.#skew - Date.now();
-    this.#renewAt = Date.now() + Math.max(0.8 * left, recentMs);
+    this.#renewAt = Date.now() + Math.max(0.8 * left, tickMs);
     if (this.#isOpen) return;
     clearTimeout(this.#deadline);
     this.#deadline = undefined;
@@ -433,11 +437,8 @@ export class Live {
             detail,
           );
         }
-        for (const topic of affected) {
-          this.#consumers.delete(topic);
-          this.#subscribed.delete(topic);
-          this.#asked.delete(topic);
-        }
+        for (const topic of affected) this.#consumers.delete(topic);
+        this.#forget(affected);
         break;
       case 'snapshot_too_large':
         for (const c of this.#of(...affected)) c.missed('snapshot', Date.now());
@@ -448,12 +449,17 @@ export class Live {
         break;
       case 'unavailable':
       case 'rate_limited':
-        for (const topic of code === 'unavailable' ? affected : this.#consumers.keys()) {
-          this.#subscribed.delete(topic);
-          this.#asked.delete(topic);
-        }
+        this.#forget(code === 'unavailable' ? affected : this.#consumers.keys());
         this.#updatedAt = Date.now() + recentMs;
         this.#update();
+    }
+  }
+
+  #forget(topics: Iterable<Topic>): void {
+    for (const topic of topics) {
+      this.#subscribed.delete(topic);
+      this.#confirmed.delete(topic);
+      this.#asked.delete(topic);
     }
   }
 
@@ -490,10 +496,7 @@ export class Live {
   #sendUnsubscribe(): void {
     const removed = [...this.#subscribed.keys()].filter((topic) => !this.#consumers.has(topic));
     this.#sendTopics({ type: 'unsubscribe' }, removed);
-    for (const topic of removed) {
-      this.#subscribed.delete(topic);
-      this.#asked.delete(topic);
-    }
+    this.#forget(removed);
     if (removed.some(isAlarmTopic) && ![...this.#subscribed.keys()].some(isAlarmTopic)) {
       this.#position = undefined;
     }
@@ -583,6 +586,7 @@ export class Live {
     for (const t of [this.#deadline, this.#reconnect, this.#updating]) clearTimeout(t);
     this.#deadline = this.#updating = undefined;
     this.#subscribed.clear();
+    this.#confirmed.clear();
     this.#asked.clear();
     this.#alarmSnapshots.clear();
     const socket = this.#socket;
@@ -616,7 +620,7 @@ export class Live {
     const fetch = this.#fetch ?? globalThis.fetch;
     const response = await fetch(new URL(path, base(this.#session.url)), {
       headers: { Authorization: `Bearer ${await this.#session.token()}` },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(30_000)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(connectMs)]),
     });
     if (response.ok) return response;
     const seconds = Number(response.headers.get('Retry-After'));

@@ -133,6 +133,34 @@ test('logs in, then subscribes to the topics added meanwhile in one message', as
   assert.deepEqual(live.state, { state: 'live' });
 });
 
+test('a subscription is ready when the server has accepted all of its topics', async () => {
+  const { live, states } = await start();
+  const isReady = [false, false, false, false];
+  const subscribe = (i, topics) =>
+    record(live, topics).subscription.ready.then(
+      () => (isReady[i] = true),
+      (err) => (isReady[i] = err.code),
+    );
+  void subscribe(0, ['sensors/1', 'sensors/2']);
+  void subscribe(1, 'sensors/3');
+  sockets[0].login();
+  await pass(0);
+  accept(sockets[0], 'sensors/1');
+  await settled();
+  assert.deepEqual(isReady, [false, false, false, false]);
+  accept(sockets[0], 'sensors/2');
+  void subscribe(2, 'sensors/1'); // which is accepted already
+  await settled();
+  assert.deepEqual(isReady, [true, false, true, false]);
+  sockets[0].drop(1006);
+  void subscribe(3, 'sensors/1');
+  await reconnect(states);
+  assert.equal(isReady[3], false);
+  live.close();
+  await settled();
+  assert.deepEqual(isReady, [true, 1000, true, 1000]);
+});
+
 test('finds /ws below the address of the server', async () => {
   for (const url of [
     'http://h:1',

@@ -13,8 +13,8 @@ const program = process.env.OEI_PROGRAM ?? fileURLToPath(new URL('../../../oei-m
 export const admin = { username: 'admin', password: 'a password for the tests' };
 
 /**
- * Resolves when the server is ready: its address, how to restart and how to stop it. `env` has
- * further settings.
+ * Resolves when the server is ready: its address, its MQTT port, how to restart and how to
+ * stop it. `env` has further settings.
  */
 export async function startServer({ env = {} } = {}) {
   if (!existsSync(program)) throw new Error(`${program} is missing; build it: ./task build`);
@@ -36,6 +36,7 @@ export async function startServer({ env = {} } = {}) {
   let running = await run(dir, settings, origin);
   return {
     origin,
+    mqttPort,
     restart: async () => {
       await running.end();
       running = await run(dir, settings, origin);

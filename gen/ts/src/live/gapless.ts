@@ -127,6 +127,7 @@ export class Gapless {
     }
     const { signal } = (this.#abort = new AbortController());
     if (delay > 0) await sleep(Math.random() * delay);
+    if (signal.aborted) return;
     const gap = { left: this.#limit, attempts: 0 };
     do {
       if (this.#isMissing) this.#held = [];
@@ -134,6 +135,7 @@ export class Gapless {
       this.#isMissing = false;
       if (this.#sink.full) await this.#sink.drained();
       if (!signal.aborted) await this.#read(gap, signal);
+      if (signal.aborted) return;
       for (const event of this.#isMissing ? [] : this.#held) {
         if (this.#sink.full) await this.#sink.drained();
         if (signal.aborted) return;
