@@ -157,8 +157,11 @@ class Call {
 async function withBody(response: Response): Promise<Response> {
   if (!response.body) return response;
   const { status, statusText, headers, url } = response;
-  const whole = new Response(await response.arrayBuffer(), { status, statusText, headers });
-  return Object.defineProperty(whole, 'url', { value: url });
+  const bytes = await response.arrayBuffer();
+  const body = bytes.byteLength > 0 ? bytes : null; // Chromium has an empty one with 204, too
+  return Object.defineProperty(new Response(body, { status, statusText, headers }), 'url', {
+    value: url,
+  });
 }
 
 function warnOfDeprecation(response: Response, operation: string, warned: Set<string>): void {

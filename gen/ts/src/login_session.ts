@@ -42,7 +42,8 @@ export class LoginSession {
       answer: (id) =>
         (id === undefined ? this.#isNewest : id === this.#tokens?.id) ? this.#tokens : undefined,
       tokens: (tokens) => {
-        if (tokens.turn === 0 && tokens.id !== this.#tokens?.id) this.#isNewest = false;
+        const own = this.#tokens;
+        if (own && own.id !== tokens.id && tokens.turn === 0) this.#isNewest = false;
         this.#take(tokens);
       },
       ended: (id, reason) => {

@@ -27,7 +27,7 @@ type Message =
   | { type: 'tokens'; tokens: SharedTokens }
   | { type: 'ended'; id: string; reason: string };
 
-const answerTime = 150; // ms that other tabs have for an answer
+const answerTime = 200; // ms that other tabs have for an answer
 const lockTime = 10_000; // ms after which a tab goes ahead of one that holds the lock
 
 /** Connects the tabs of an origin that use the same server. Without a name it connects none. */

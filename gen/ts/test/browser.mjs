@@ -1,5 +1,6 @@
 // A headless Chromium that may connect to one server only, and records other attempts.
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
 const { chromium } = createRequire(new URL('../../../tools/package.json', import.meta.url))('playwright-core');
@@ -12,7 +13,8 @@ const executablePath = [
 
 /**
  * Opens a browser. `open` returns a new page and its `faults`: requests to other servers, violations of the content security
- * policy, and script errors. An answer with an error status is not a fault.
+ * policy, and script errors. An answer with an error status is not a fault. `another` opens a further page with the same storage
+ * and the same faults.
  */
 export async function startBrowser(origin) {
   if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
@@ -33,13 +35,27 @@ export async function startBrowser(origin) {
     await context.addInitScript(() => document.addEventListener('securitypolicyviolation', (e) => {
       window.violated(`policy ${e.violatedDirective} stopped ${e.blockedURI}`);
     }));
-    const page = await context.newPage();
-    page.on('pageerror', (err) => faults.push(`error ${err.message}`));
-    page.on('console', (m) => {
-      if (m.type() === 'error' && !m.text().startsWith('Failed to load resource: the server responded')) faults.push(m.text());
-    });
-    page.setDefaultTimeout(20_000);
-    return { page, faults };
+    const another = async () => {
+      const page = await context.newPage();
+      page.on('pageerror', (err) => faults.push(`error ${err.message}`));
+      page.on('console', (m) => {
+        if (m.type() === 'error' && !m.text().startsWith('Failed to load resource: the server responded')) faults.push(m.text());
+      });
+      page.setDefaultTimeout(20_000);
+      return page;
+    };
+    return { page: await another(), faults, another };
   };
   return { open, close: () => browser.close() };
+}
+
+/** Lets pages of a context load /page.html, which is empty, and the package from /client. */
+export async function servePackage(context) {
+  await context.route('**/client/**', async (route) => {
+    const path = new URL(route.request().url()).pathname.slice('/client/'.length);
+    const body = await readFile(new URL(`../dist/${path}`, import.meta.url));
+    await route.fulfill({ contentType: 'text/javascript', body });
+  });
+  await context.route('**/page.html', (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<!doctype html><link rel="icon" href="data:,">' }));
 }
