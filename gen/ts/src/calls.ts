@@ -3,18 +3,6 @@ import { NetworkError, OeiError, TimeoutError } from './errors.js';
 import type { Client, ResolvedRequestOptions } from './gen/client/types.gen.js';
 import { delayAfter, sleep } from './retry.js';
 
-declare module './gen/client/types.gen.js' {
-  interface Config<T extends ClientOptions = ClientOptions> {
-    /**
-     * Time in ms for a call of a session, with all of its attempts and waiting; 0 for no limit.
-     * With `parseAs: 'stream'` it ends when the answer begins.
-     */
-    timeout?: number | undefined;
-    /** How often a call of a session that may be repeated is attempted again. */
-    retries?: number | undefined;
-  }
-}
-
 /** What `makeCalls` needs of a session. */
 export interface CallOptions {
   /** Returns a token, another one than `refused`. */

@@ -1,54 +1,55 @@
 // Lists, page by page or item by item.
 import { OeiError } from './errors.js';
+import { call, type DataOf, type Operation, type OptionsOf } from './operation.js';
 
-/** What a list operation takes, apart from its own parameters. */
-interface ListOptions {
-  query?: unknown;
-  signal?: AbortSignal | null;
-}
-
-type Answer<T> = Promise<{ data: T | undefined; request: Request; response: Response }>;
-
-/** A function of the contract whose answer has a `Link` to the next page. */
-export type ListOperation<Options, Page> = (options: Options) => Answer<Page>;
+/** The items of a list operation. */
+export type ItemOf<Op extends Operation<readonly unknown[]>> = DataOf<Op>[number];
 
 /**
  * Returns the pages of a list, each read when the loop asks for it:
  * `for await (const page of pages(listSensors, { client, query: { limit: 500 } }))`.
- * `limit` is the size of a page.
+ * `limit` is the size of a page. Leaving the loop ends the reading, as does `signal`.
  */
-export async function* pages<Options extends ListOptions, Page>(
-  operation: ListOperation<Options, Page>,
-  options: NoInfer<Options>,
-): AsyncGenerator<Page, void, undefined> {
-  for (let query: unknown = options.query; ;) {
-    const { data, request, response } = await operation({ ...options, query, throwOnError: true });
-    yield data!;
-    options.signal?.throwIfAborted();
-    const next = nextQuery(request.url, response);
-    if (!next) return;
-    query = next;
-  }
+export async function* pages<Op extends Operation<readonly unknown[]>>(
+  operation: Op,
+  options: OptionsOf<Op>,
+): AsyncGenerator<DataOf<Op>, void, undefined> {
+  const { signal } = options as { signal?: AbortSignal | null };
+  let next: NextPage | undefined;
+  do {
+    const answer = await call(operation, options, next && { query: next });
+    yield answer.data;
+    signal?.throwIfAborted();
+    next = nextPage(answer);
+  } while (next);
 }
 
 /** Returns the items of a list: `for await (const sensor of items(listSensors, { client }))`. */
-export async function* items<Options extends ListOptions, Item>(
-  operation: ListOperation<Options, Item[]>,
-  options: NoInfer<Options>,
-): AsyncGenerator<Item, void, undefined> {
-  for await (const page of pages(operation, options)) yield* page;
+export async function* items<Op extends Operation<readonly unknown[]>>(
+  operation: Op,
+  options: OptionsOf<Op>,
+): AsyncGenerator<ItemOf<Op>, void, undefined> {
+  for await (const page of pages(operation, options)) yield* page as readonly ItemOf<Op>[];
 }
 
-// Only the parameters of a Link are used: the request goes where the operation goes.
-function nextQuery(url: string, response: Response): Record<string, string[]> | undefined {
-  const link = /<([^>]*)>\s*;\s*rel="?next"?/.exec(response.headers.get('Link') ?? '')?.[1];
-  if (link === undefined) return undefined;
-  const next = new URL(link, url);
-  if (next.origin !== new URL(url).origin) {
+/** Parameters of the next page of a list. */
+export type NextPage = Record<string, string[]>;
+
+/**
+ * Returns the parameters of the page that the `Link` of an answer leads to. Only the parameters
+ * are used: the next request goes to the same operation, so that tokens go nowhere else.
+ */
+export function nextPage(answer: { request: Request; response: Response }): NextPage | undefined {
+  const here = new URL(answer.request.url);
+  const link = answer.response.headers.get('Link') ?? '';
+  const target = /<([^>]*)>\s*;\s*rel="?next"?/.exec(link)?.[1];
+  if (target === undefined) return undefined;
+  const next = new URL(target, here);
+  if (next.origin !== here.origin) {
     throw new OeiError(`The next page is on another server, ${next.origin}`);
   }
-  if (next.search === new URL(url).search) throw new OeiError('The next page is this page');
-  const query: Record<string, string[]> = {};
+  if (next.search === here.search) throw new OeiError('The next page is the same page');
+  const query: NextPage = {};
   for (const [name, value] of next.searchParams) (query[name] ??= []).push(value);
   return query;
 }

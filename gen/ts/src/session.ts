@@ -9,6 +9,19 @@ import { LoginSession, type TokenStorage } from './login_session.js';
 export * from './errors.js';
 export type { TokenStorage } from './login_session.js';
 
+// Options of single calls.
+declare module './gen/client/types.gen.js' {
+  interface Config<T extends ClientOptions = ClientOptions> {
+    /**
+     * Time in ms for a call of a session, with all of its attempts and waiting; 0 for no limit.
+     * With `parseAs: 'stream'` it ends when the answer begins.
+     */
+    timeout?: number | undefined;
+    /** How often a call of a session that may be repeated is attempted again. */
+    retries?: number | undefined;
+  }
+}
+
 /** Options of `connect`. At most one of `login`, `token` and `apiKey` is given. */
 export interface ConnectOptions {
   /** Address of the server, with its sub path if it has one. Default: the page's origin. */

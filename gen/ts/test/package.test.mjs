@@ -2,7 +2,7 @@
 // repository, run in Node.js, type-checked, bundled by Vite and opened in a browser.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -116,7 +116,9 @@ for (const [module, moduleResolution] of [
   ['ESNext', 'Bundler'],
 ]) {
   test(`types are right for a strict program, resolved as ${moduleResolution}`, async () => {
-    const usages = ['usage.ts', 'usage_testing.ts', 'example.ts'];
+    const peer = '@tanstack/query-core';
+    await cp(new URL(peer, tools), join(dir, 'node_modules', peer), { recursive: true });
+    const usages = ['usage.ts', 'usage_query.ts', 'usage_testing.ts', 'example.ts'];
     for (const name of usages) {
       await write(`types/${name}`, await readFile(new URL(name, import.meta.url), 'utf8'));
     }
