@@ -142,6 +142,7 @@ func (v *visitor) fill() {
 		atSilence("")(v.system)
 		atDelivery(v.system)
 		v.send("POST", atAlarm("/comments")(v.system), v.token, `{"comment":"x"}`)
+		v.call("POST", rows["createAPIKey"], v.token)
 		at := time.Now().AddDate(0, -6, 0)
 		v.addReadings(v.addSensor(gateway.ID).ID, 1, at)
 		for i := range 2 {
@@ -228,7 +229,10 @@ func (v *visitor) expectPages() {
 	}
 	v.crawl(v.prefix + "/docs")
 	v.crawl(v.prefix + "/redoc")
-	for _, page := range []string{"/docs/guide/index", "/docs/guide/api", "/openapi.json"} {
+	v.crawl(v.prefix + "/asyncapi")
+	for _, page := range []string{
+		"/docs/guide/index", "/docs/guide/api", "/openapi.json", "/asyncapi.json",
+	} {
 		if !v.seen[v.prefix+page] {
 			v.t.Errorf("no page leads to %s", page)
 		}
@@ -253,6 +257,15 @@ func (v *visitor) expectContract() {
 	if flow.TokenURL != v.prefix+"/api/auth/login" ||
 		flow.RefreshURL != v.prefix+"/api/auth/refresh" {
 		v.t.Errorf("got the addresses %s and %s", flow.TokenURL, flow.RefreshURL)
+	}
+	var async struct {
+		Servers struct {
+			Live struct{ Pathname string }
+		}
+	}
+	text := v.ask("GET", v.prefix+"/asyncapi.json", "").body
+	if err := json.Unmarshal(text, &async); err != nil || async.Servers.Live.Pathname != v.prefix {
+		v.t.Errorf("asyncapi.json: got %v, pathname %q", err, async.Servers.Live.Pathname)
 	}
 	if strings.Contains(string(res.body), "{{") {
 		v.t.Error("a mark was left in the contract")

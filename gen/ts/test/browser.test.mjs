@@ -27,7 +27,7 @@ test('/docs shows every operation, logs in and tries one out, without other serv
   assert.equal(await page.locator('.opblock').count(), operations().length);
 
   await page.locator('.btn.authorize').first().click();
-  const dialog = page.locator('.auth-container').first(); // oauth2
+  const dialog = page.locator('.auth-container', { hasText: 'OAuth2, password' });
   await dialog.locator('#oauth_username').fill(admin.username);
   await dialog.locator('#oauth_password').fill(admin.password);
   await dialog.getByText('select all').click();
