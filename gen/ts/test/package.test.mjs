@@ -232,16 +232,14 @@ window.start = async (login) => {
   const { data: gateway } = await createGateway({ client, body: { name: 'Page' } });
   const body = { name: 'T1', type: 'temperature', gateway_id: gateway.id };
   const { data: sensor } = await createSensor({ client, body });
-  const live = new Live({
-    url: '/ws',
-    token: () => oei.token(),
-    onMessage: (m) => {
-      if (m.type === 'subscribed') write();
-      if (m.type !== 'sensor_data') return;
-      document.querySelector('#value').textContent = m.data.value + ' ' + m.data.quality;
+  const live = new Live({ session: oei });
+  live.on('state', ({ state }) => state === 'live' && write());
+  live.subscribe('sensors/' + sensor.id, {
+    snapshot: true,
+    onReading: ({ value, quality }) => {
+      document.querySelector('#value').textContent = value + ' ' + quality;
     },
   });
-  live.subscribe('sensors/' + sensor.id);
   const write = async () => {
     for await (const { id } of items(listSensors, { client, query: { gateway_id: gateway.id } })) {
       await writeReadings({ client, body: { readings: [{ sensor_id: id, value: 21.5 }] } });

@@ -20,6 +20,8 @@ import {
   writeReadings,
 } from '@oei-ms/client';
 import { Live } from '@oei-ms/client/live';
+import { items } from '@oei-ms/client/pages';
+import { connect } from '@oei-ms/client/session';
 import { answer, fakeServer, fakeSocket, problem } from '@oei-ms/client/testing';
 import { admin, startServer } from './server.mjs';
 
@@ -185,82 +187,118 @@ test('the network can fail', async () => {
   assert.ok(error instanceof NetworkError && error.cause instanceof TypeError);
 });
 
-test('the fake socket logs in, accepts topics and carries messages', async () => {
-  const sockets = fakeSocket();
-  const seen = [];
-  const live = new Live({
-    url: 'http://oei.test/ws',
-    token: () => 'token',
-    WebSocket: sockets.WebSocket,
-    onMessage: (m) => seen.push(m),
+// Connects a session to the fake server, and Live to the fake socket.
+async function connectFakes(t, handlers = {}, options = {}) {
+  const server = fakeServer(handlers);
+  const sockets = fakeSocket(options);
+  const login = { username: 'ada', password: 'secret' };
+  const oei = await connect({ url: server.url, fetch: server.fetch, login, tabs: false });
+  const live = new Live({ session: oei, WebSocket: sockets.WebSocket });
+  t.after(() => {
+    live.close();
+    oei.close();
   });
-  live.subscribe(['sensors/1', 'alarms']);
+  return { server, sockets, oei, live };
+}
+
+const started = Date.now();
+const seconds = (n) => new Date(started + n * 1000).toISOString();
+const pushed = (sensor_id, value, second) => ({
+  type: 'sensor_data',
+  sensor_id,
+  gateway_id: 1,
+  data: { value, timestamp: seconds(second), quality: 'good' },
+});
+
+test('a session logs in to the fake server, and retries what may be repeated', async (t) => {
+  let attempts = 0;
+  const { server, oei } = await connectFakes(t, {
+    listSensors: () => (++attempts === 1 ? problem('unavailable', { retryAfter: 0 }) : [sensor(1)]),
+  });
+  assert.deepEqual(server.callsOf('login')[0].body, { username: 'ada', password: 'secret' });
+  const { data } = await listSensors({ client: oei.client });
+  assert.deepEqual(data, [sensor(1)]);
+  const [first, second] = server.callsOf('listSensors');
+  assert.deepEqual([first.status, second.status], [503, 200]);
+  assert.equal(second.headers.get('Authorization'), `Bearer ${await oei.token()}`);
+});
+
+test('lists are iterated over, page by page', async (t) => {
+  const { server, oei } = await connectFakes(t, { listSensors: () => [1, 2, 3, 4, 5].map(sensor) });
+  const ids = [];
+  const query = { limit: 2 };
+  for await (const { id } of items(listSensors, { client: oei.client, query })) ids.push(id);
+  assert.deepEqual(ids, [1, 2, 3, 4, 5]);
+  assert.equal(server.callsOf('listSensors').length, 3);
+});
+
+test('the fake socket logs in, accepts topics and carries messages', async (t) => {
+  const { oei, live, sockets } = await connectFakes(t);
+  const seen = [];
+  live.subscribe(['sensors/1', 'alarms'], { onReading: (e) => seen.push(e) });
   const socket = await sockets.connected();
   assert.equal(socket.url, 'ws://oei.test/ws');
-  assert.equal((await socket.message('auth')).token, 'token');
-  await socket.message('subscribe');
-  const data = { value: 21.5, timestamp: '2026-01-02T03:04:05Z', quality: 'good' };
-  await new Promise(setImmediate);
-  socket.push({ type: 'sensor_data', sensor_id: 1, data });
-  assert.deepEqual([...socket.topics], ['sensors/1', 'alarms']);
+  assert.equal((await socket.message('auth')).token, await oei.token());
+  await socket.message('subscribe', (m) => m.topics.includes('sensors/1'));
+  assert.deepEqual([...socket.topics].sort(), ['alarms', 'sensors/1']);
+  socket.push(pushed(1, 21.5, 0));
   assert.deepEqual(
-    seen.map((m) => m.type),
-    ['authenticated', 'subscribed', 'sensor_data'],
+    seen.map((e) => [e.sensor_id, e.value]),
+    [[1, 21.5]],
   );
   live.close();
   assert.equal(socket.isOpen, false);
-  assert.throws(() => socket.push({ type: 'ping', time: '' }), /not open/);
+  assert.throws(() => socket.push(pushed(1, 22, 1)), /not open/);
 });
 
-test('the fake socket closes with a code, and the client comes back', async () => {
-  const sockets = fakeSocket();
+test('after a close the client comes back and reads what it missed', async (t) => {
+  const missed = { sensor_id: 1, timestamp: seconds(1), value: 22, quality: 'good' };
+  const { live, sockets } = await connectFakes(t, { listReadings: () => [missed] });
   const states = [];
-  mock.timers.enable({ apis: ['setTimeout'] });
-  try {
-    const live = new Live({
-      url: 'http://oei.test/ws',
-      token: () => 'token',
-      WebSocket: sockets.WebSocket,
-      onMessage: () => {},
-      onState: (s) => states.push(s),
-    });
-    const first = await sockets.connected();
-    first.close(1013, 'too slow');
-    assert.deepEqual([states.at(-1).state, states.at(-1).code], ['waiting', 1013]);
-    mock.timers.tick(states.at(-1).delay);
-    const second = await sockets.connected();
-    assert.notEqual(second, first);
-    assert.equal(sockets.connections.length, 2);
-    live.close();
-  } finally {
-    mock.timers.reset();
-  }
+  live.on('state', (s) => states.push(s.state));
+  const seen = [];
+  const readings = live.subscribe('sensors/1', { gapless: true, onReading: (e) => seen.push(e) });
+  const first = await sockets.connected();
+  await first.message('subscribe');
+  first.push(pushed(1, 21, 0));
+  first.close(4413, 'too slow');
+  assert.equal(states.at(-1), 'waiting');
+  live.retry();
+  const second = await sockets.connected();
+  assert.notEqual(second, first);
+  await second.message('subscribe');
+  second.push(pushed(1, 23, 2));
+  await until(() => seen.length === 3);
+  assert.deepEqual(
+    seen.map((e) => [e.value, e.origin]),
+    [
+      [21, 'live'],
+      [22, 'gap'],
+      [23, 'live'],
+    ],
+  );
+  readings.unsubscribe();
 });
 
-test('a manual socket opens and answers only when the test does', async () => {
-  const sockets = fakeSocket({ manual: true });
-  const states = [];
-  const live = new Live({
-    url: 'http://oei.test/ws',
-    token: () => 'token',
-    WebSocket: sockets.WebSocket,
-    onMessage: () => {},
-    onState: (s) => states.push(s.state),
-  });
-  await new Promise(setImmediate);
+test('a manual socket opens and answers only when the test does', async (t) => {
+  const { live, sockets } = await connectFakes(t, {}, { manual: true });
+  await until(() => sockets.connections.length === 1);
   const [socket] = sockets.connections;
   assert.deepEqual([socket.isOpen, socket.received], [false, []]);
   socket.open();
   await socket.message('auth');
-  assert.deepEqual(states, ['connecting']);
-  socket.push({
-    type: 'authenticated',
-    user_id: 1,
-    expires_at: new Date(Date.now() + 60_000).toISOString(),
-  });
-  assert.deepEqual(states, ['connecting', 'open']);
-  live.close();
+  assert.equal(live.state.state, 'connecting');
+  const expires_at = new Date(Date.now() + 60_000).toISOString();
+  socket.push({ type: 'authenticated', user_id: 1, expires_at });
+  assert.equal(live.state.state, 'live');
 });
+
+async function until(holds) {
+  for (let tries = 0; !holds(); tries++) {
+    assert.ok(tries < 500, `waited 5 s for ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
 
 // The same calls on the fake and on the real server: statuses, headers and types of members agree.
 test('the fake server answers as the real one does', async (t) => {
