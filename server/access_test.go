@@ -279,6 +279,13 @@ var rows = map[string]row{
 	"getNotificationDelivery":    {store.Viewer, atDelivery, "", 200},
 }
 
+// addPlant adds sensor 1 of gateway 1, and channel 1, which rows refer to.
+func (s *system) addPlant() {
+	s.t.Helper()
+	s.addSensor(s.addGateway().ID)
+	s.addChannel()
+}
+
 // call makes the good call of the row.
 func (s *system) call(method string, r row, token string) answer {
 	s.t.Helper()
@@ -301,7 +308,7 @@ func eachOperation(
 
 func TestOperations_AllowTheRolesOfTheContract(t *testing.T) {
 	s := start(t)
-	s.addSensor(s.addGateway().ID) // sensor 1 of gateway 1
+	s.addPlant()
 	disabled := s.addUser("disabled", store.Admin, false)
 	callers := map[string]func() (token string, role store.Role){
 		"nobody":            func() (string, store.Role) { return "", "" },

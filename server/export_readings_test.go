@@ -213,13 +213,17 @@ func TestExport_HasNoTimeLimitAsAWhole(t *testing.T) {
 	}
 }
 
-// slowly returns the answer to a GET unread and unchecked.
-func (s *system) slowly(path string) *http.Response {
+// slowly returns the answer to a GET unread and unchecked; header is pairs of name and value that
+// take the place of a login.
+func (s *system) slowly(path string, header ...string) *http.Response {
 	s.t.Helper()
 	req := must(http.NewRequestWithContext(s.t.Context(), "GET", s.url+path, nil))
-	req.Header = http.Header{
-		"Authorization":   {"Bearer " + s.token(s.users[store.Viewer])},
-		"Accept-Encoding": {"identity"},
+	if len(header) == 0 {
+		header = []string{"Authorization", "Bearer " + s.token(s.users[store.Viewer])}
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
 	}
 	transport := &http.Transport{ReadBufferSize: 4096}
 	s.t.Cleanup(transport.CloseIdleConnections)
