@@ -7,7 +7,7 @@ package oei
 const (
 	// ErrInvalidRequest (400): The request is not valid; `errors` names the faulty fields.
 	ErrInvalidRequest ProblemType = "/problems/invalid-request"
-	// ErrNotAuthenticated (401): No valid access token, or wrong credentials. Log in.
+	// ErrNotAuthenticated (401): No valid token or API key, or wrong credentials. Log in.
 	ErrNotAuthenticated ProblemType = "/problems/not-authenticated"
 	// ErrForbidden (403): The user's role does not allow the operation.
 	ErrForbidden ProblemType = "/problems/forbidden"

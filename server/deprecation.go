@@ -18,8 +18,8 @@ type deprecation struct {
 	guide         string    // a page and its heading: live#deprecated-addresses
 }
 
-// deprecationOf reads x-deprecation, which every deprecated operation has, and x-sunset, after which
-// oasdiff lets an operation be removed; nil for other operations.
+// deprecationOf reads x-deprecation, which every deprecated operation has, and x-sunset, after
+// which oasdiff lets an operation be removed; nil for other operations.
 func deprecationOf(op *openapi3.Operation) (*deprecation, error) {
 	members, has := op.Extensions["x-deprecation"].(map[string]any)
 	sunset, ends := op.Extensions["x-sunset"]

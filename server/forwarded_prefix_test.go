@@ -128,3 +128,28 @@ func TestBasePath_Setting(t *testing.T) {
 		}
 	}
 }
+
+// Clients that see the service below different paths ask for the contract in turn.
+func TestForwardedPrefix_ContractOfEachClient(t *testing.T) {
+	s := start(t, func(c *config, _ *server.Deps) { c.TrustedProxies = []string{"127.0.0.1"} })
+	tags := map[string]string{}
+	for range 2 {
+		for prefix, want := range map[string]string{
+			"": `"url":"/"`, "/a/b": `"url":"/a/b"`, "/a.b": `"url":"/a.b"`,
+		} {
+			res := s.send("GET", "/openapi.json", "", "", "X-Forwarded-Prefix", prefix)
+			if !strings.Contains(string(res.body), want) {
+				t.Errorf("%q: the contract has no %s", prefix, want)
+			}
+			tag := res.Header.Get("ETag")
+			tags[tag] = prefix
+			if got := s.send("GET", "/openapi.json", "", "", "X-Forwarded-Prefix", prefix,
+				"If-None-Match", tag).StatusCode; got != http.StatusNotModified {
+				t.Errorf("%q: got %d for its ETag", prefix, got)
+			}
+		}
+	}
+	if len(tags) != 3 {
+		t.Errorf("got the ETags %v, want one for each path", tags)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -125,6 +126,13 @@ func TestProblems_EachDocumentedTypeIsProduced(t *testing.T) {
 		}
 		if p := produce(); p.Type != name || p.Status != documented[name] || p.Detail == "" {
 			t.Errorf("%s: got %+v, want status %d", name, p, documented[name])
+		}
+	}
+	page := string(must(os.ReadFile("../docs/api.md")))
+	for name, status := range documented {
+		row := fmt.Sprintf("\n| %d | `%s` | ", status, strings.TrimPrefix(name, "/problems/"))
+		if !strings.Contains(page, row) {
+			t.Errorf("docs/api.md has no row %q", row)
 		}
 	}
 	if len(producers) != len(documented) {

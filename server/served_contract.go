@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -27,7 +28,13 @@ const (
 // which the client sees the service.
 type servedContract struct {
 	template []byte
-	sum      string
+	last     atomic.Pointer[renderedContract] // as nearly all requests have one prefix
+}
+
+// renderedContract is the document for clients that see the service below prefix.
+type renderedContract struct {
+	prefix, etag string
+	body         []byte
 }
 
 func newServedContract() (*servedContract, error) {
@@ -45,8 +52,7 @@ func newServedContract() (*servedContract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
-	sum := sha256.Sum256(template)
-	return &servedContract{template: template, sum: hex.EncodeToString(sum[:8])}, nil
+	return &servedContract{template: template}, nil
 }
 
 func markFlows(flows *openapi3.OAuthFlows) {
@@ -69,12 +75,26 @@ func markFlows(flows *openapi3.OAuthFlows) {
 
 func (s *servedContract) serve(c echo.Context) error {
 	prefix := prefixOf(c.Request().Context())
-	body := bytes.ReplaceAll(s.template, []byte(prefixMark), []byte(prefix))
-	body = bytes.ReplaceAll(body, []byte(serverMark), []byte(cmp.Or(prefix, "/")))
+	doc := s.last.Load()
+	if doc == nil || doc.prefix != prefix {
+		doc = s.render(prefix)
+		s.last.Store(doc)
+	}
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", fmt.Sprintf("%q", s.sum+strings.ReplaceAll(prefix, "/", ".")))
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(body))
+	h.Set("ETag", doc.etag)
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(doc.body))
 	return nil
+}
+
+func (s *servedContract) render(prefix string) *renderedContract {
+	body := bytes.ReplaceAll(s.template, []byte(prefixMark), []byte(prefix))
+	body = bytes.ReplaceAll(body, []byte(serverMark), []byte(cmp.Or(prefix, "/")))
+	sum := sha256.Sum256(body)
+	return &renderedContract{
+		prefix: prefix,
+		etag:   `"` + hex.EncodeToString(sum[:8]) + `"`,
+		body:   body,
+	}
 }

@@ -2849,7 +2849,7 @@ class ProblemType:
     INVALID_REQUEST = "/problems/invalid-request"
     """400. The request is not valid; `errors` names the faulty fields."""
     NOT_AUTHENTICATED = "/problems/not-authenticated"
-    """401. No valid access token, or wrong credentials. Log in."""
+    """401. No valid token or API key, or wrong credentials. Log in."""
     FORBIDDEN = "/problems/forbidden"
     """403. The user's role does not allow the operation."""
     NOT_FOUND = "/problems/not-found"

@@ -34,7 +34,7 @@ class InvalidRequest(ProblemError):
 
 
 class NotAuthenticated(ProblemError):
-    """No valid access token, or wrong credentials. Log in."""
+    """No valid token or API key, or wrong credentials. Log in."""
 
     status = 401
     type = "/problems/not-authenticated"

@@ -3813,7 +3813,7 @@ export const ProblemType = {
     /**
      * not-authenticated
      *
-     * 401. No valid access token, or wrong credentials. Log in.
+     * 401. No valid token or API key, or wrong credentials. Log in.
      */
     NOT_AUTHENTICATED: '/problems/not-authenticated',
     /**
