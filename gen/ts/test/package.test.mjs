@@ -111,6 +111,23 @@ test('a program of a user runs in plain Node.js', async () => {
   assert.equal(stdout, 'admin admin\ntrue\n');
 });
 
+// TanStack Query, whose types ./query uses.
+const addPeer = () =>
+  cp(new URL('@tanstack/query-core', tools), join(dir, 'node_modules/@tanstack/query-core'), {
+    recursive: true,
+  });
+
+const strictOptions = {
+  target: 'ES2022',
+  lib: ['ES2022', 'DOM', 'DOM.Iterable'],
+  types: [],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+  skipLibCheck: false,
+};
+
 for (const [module, moduleResolution] of [
   ['NodeNext', 'NodeNext'],
   ['ESNext', 'Bundler'],
@@ -125,24 +142,72 @@ for (const [module, moduleResolution] of [
     const imports = subExports.map((name, i) => `import * as part${i} from '${nameOf(name)}';`);
     const parts = subExports.map((_, i) => `part${i}`).join(', ');
     await write('types/all.ts', `${imports.join('\n')}\nexport const all = [${parts}];\n`);
-    const compilerOptions = {
-      target: 'ES2022',
-      lib: ['ES2022', 'DOM', 'DOM.Iterable'],
-      module,
-      moduleResolution,
-      types: [],
-      noEmit: true,
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      noUncheckedIndexedAccess: true,
-      verbatimModuleSyntax: true,
-      skipLibCheck: false,
-    };
+    const compilerOptions = { ...strictOptions, module, moduleResolution, noEmit: true };
     await write('types/tsconfig.json', JSON.stringify({ compilerOptions, include: ['.'] }));
     const { stdout } = await run(process.execPath, [tsc, '-p', join(dir, 'types')]).catch((e) => e);
     assert.equal(stdout, '');
   });
 }
+
+test('the code of the README is compiled and run', async () => {
+  server ??= await startServer();
+  await addPeer();
+  const readme = await readFile(join(dir, 'node_modules/@oei-ms/client/README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code);
+  for (const [i, code] of blocks.entries()) {
+    await write(`readme/block${i}.ts`, code.replaceAll('http://localhost:8000', server.origin));
+  }
+  await write(
+    'readme/given.d.ts',
+    `declare const password: string;
+    declare const oei: import('@oei-ms/client/session').Session;`,
+  );
+  await write(
+    'readme/tsconfig.json',
+    JSON.stringify({
+      compilerOptions: { ...strictOptions, module: 'NodeNext', outDir: 'out' },
+      include: ['.'],
+    }),
+  );
+  await write('readme/run.mjs', readmeRunner);
+  const compiled = await run(process.execPath, [tsc, '-p', join(dir, 'readme')]).catch((e) => e);
+  assert.equal(compiled.stdout, '');
+  const args = ['--experimental-websocket', join(dir, 'readme/run.mjs')];
+  const given = [server.origin, admin.password, blocks.length];
+  const { stdout } = await run(process.execPath, [...args, ...given]);
+  for (const line of readmeOutput) assert.match(stdout, new RegExp(`^${line}$`, 'm'));
+});
+
+// Gives the blocks of the README a session and a sensor, and runs them one after the other.
+const readmeRunner = `
+import { createGateway, createSensor } from '@oei-ms/client';
+import { connect } from '@oei-ms/client/session';
+
+const [origin, password, blocks] = process.argv.slice(2);
+const oei = await connect({ url: origin, login: { username: 'admin', password } });
+const { client } = oei;
+const { data: gateway } = await createGateway({ client, body: { name: 'README' } });
+const body = { name: 'Bearing', type: 'temperature', gateway_id: gateway.id };
+await createSensor({ client, body });
+Object.assign(globalThis, { oei, password });
+for (let i = 0; i < blocks; i++) await import('./out/block' + i + '.js');
+process.exit(); // the first block stays connected
+`;
+
+const readmeOutput = [
+  '0 of 1 are not normal',
+  'maximum 200',
+  'sensor_id,timestamp,value,quality,status_code',
+  'faulty: key',
+  'hello admin',
+  'ended: .*',
+  'sensor Bearing',
+  'live data: live',
+  '.*Z 21.5',
+  'queried 1',
+  'key taken',
+  'asked for T1',
+];
 
 // Bundles a module of a user with Vite, and returns the text of the scripts.
 async function bundle(name, code) {
