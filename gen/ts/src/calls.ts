@@ -1,7 +1,8 @@
 // Makes the calls of a client: with a token, attempted again where that is safe, in bounded time.
 import { NetworkError, OeiError, TimeoutError } from './errors.js';
 import type { Client, ResolvedRequestOptions } from './gen/client/types.gen.js';
-import { delayAfter, sleep } from './retry.js';
+import { linkTo } from './link.js';
+import { clamp, delayAfter, sleep } from './retry.js';
 
 /** What `makeCalls` needs of a session. */
 export interface CallOptions {
@@ -30,8 +31,8 @@ export function makeCalls(client: Client, session: CallOptions): void {
       setDefault(request.headers, 'Idempotency-Key', randomId);
     }
     const inner = options.fetch!;
-    options.fetch = async () => {
-      const response = await new Call(request, options, session, inner).send();
+    options.fetch = async (final) => {
+      const response = await new Call(final as Request, options, session, inner).send();
       warnOfDeprecation(response, operation, warned);
       return response;
     };
@@ -70,7 +71,7 @@ class Call {
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort);
     const timeout = this.#options.timeout ?? this.#session.timeout;
-    const timer = timeout > 0 ? setTimeout(() => this.#expire(timeout), timeout) : undefined;
+    const timer = timeout > 0 ? setTimeout(() => this.#expire(timeout), clamp(timeout)) : undefined;
     try {
       return await this.#attempts(timeout > 0 ? performance.now() + timeout : Infinity);
     } finally {
@@ -156,7 +157,9 @@ function warnOfDeprecation(response: Response, operation: string, warned: Set<st
   if (!response.headers.has('Deprecation') || warned.has(operation)) return;
   warned.add(operation);
   const sunset = response.headers.get('Sunset');
-  console.warn(`OEI-MS: ${operation} is deprecated${sunset ? ` and ends ${sunset}` : ''}`);
+  const guide = linkTo('deprecation', response);
+  const text = `${operation} is deprecated${sunset ? ` and ends ${sunset}` : ''}`;
+  console.warn(`OEI-MS: ${text}${guide ? `, see ${guide}` : ''}`);
 }
 
 const describe = (request: Request): string => `${request.method} ${request.url.split('?')[0]}`;

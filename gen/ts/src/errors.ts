@@ -78,8 +78,9 @@ export function isProblem<K extends ProblemKind>(
 
 /** Turns what a client got into the error to be thrown. An interceptor of hey-api's client. */
 export function toError(error: unknown, response?: Response, request?: Request): unknown {
-  if (error instanceof OeiError || request?.signal.aborted) return error;
+  if (error instanceof OeiError) return error;
   if (response) return new ProblemError(isObject(error) ? error : {}, response);
+  if (request?.signal.aborted || !(error instanceof TypeError)) return error;
   const where = request ? ` from ${request.method} ${request.url.split('?')[0]}` : '';
   const requestId = request?.headers.get('X-Request-ID') ?? undefined;
   return new NetworkError(`No answer${where}`, { cause: error, requestId });

@@ -46,8 +46,11 @@ export class LoginSession {
         if (own && own.id !== tokens.id && tokens.turn === 0) this.#isNewest = false;
         this.#take(tokens);
       },
-      ended: (id, reason) => {
-        if (id === this.#tokens?.id) this.#lose(new SessionEndedError(reason));
+      ended: (id, reason, isFinal) => {
+        if (id !== this.#tokens?.id) return;
+        const ended = new SessionEndedError(reason);
+        if (isFinal) this.#end(ended);
+        else this.#lose(ended);
       },
     });
   }
@@ -88,7 +91,7 @@ export class LoginSession {
       if (!(err instanceof SessionEndedError)) throw err;
     } finally {
       const ended = new SessionEndedError('Logged out');
-      this.#tell(ended);
+      this.#tell(ended, true);
       this.#end(ended);
     }
   }
@@ -105,7 +108,7 @@ export class LoginSession {
       const problem = await this.#tabs.exclusively(() => this.#refresh(tokens));
       if (!problem) return;
       const ended = new SessionEndedError(problem.detail, { cause: problem });
-      this.#tell(ended);
+      this.#tell(ended, false);
       this.#lose(ended);
     }
     if (this.#ended) throw this.#ended;
@@ -201,11 +204,11 @@ export class LoginSession {
   }
 
   // Tells storage and other tabs that the login session has ended.
-  #tell({ message }: SessionEndedError): void {
+  #tell({ message }: SessionEndedError, isFinal: boolean): void {
     if (!this.#tokens) return;
     const { id } = this.#tokens;
     if (this.#stored()?.id === id) this.#options.storage?.removeItem(this.#options.name);
-    this.#tabs.tellEnded(id, message);
+    this.#tabs.tellEnded(id, message, isFinal);
   }
 
   // The login session has ended; a function that gives credentials can begin another one.

@@ -1,5 +1,6 @@
 // Lists, page by page or item by item.
 import { OeiError } from './errors.js';
+import { linkTo } from './link.js';
 import { call, type DataOf, type Operation, type OptionsOf } from './operation.js';
 
 /** The items of a list operation. */
@@ -41,8 +42,7 @@ export type NextPage = Record<string, string[]>;
  */
 export function nextPage(answer: { request: Request; response: Response }): NextPage | undefined {
   const here = new URL(answer.request.url);
-  const link = answer.response.headers.get('Link') ?? '';
-  const target = /<([^>]*)>\s*;\s*rel="?next"?/.exec(link)?.[1];
+  const target = linkTo('next', answer.response);
   if (target === undefined) return undefined;
   const next = new URL(target, here);
   if (next.origin !== here.origin) {

@@ -20,7 +20,7 @@ export type Key =
 
 /** What tells the calls of an operation apart. */
 export interface KeyedCall {
-  server?: string | undefined;
+  server?: string;
   path?: unknown;
   query?: unknown;
 }
@@ -34,7 +34,11 @@ export function queryKey<Op extends Operation>(operation: Op, options?: OptionsO
   const { url, path, query } = describe(operation, options ?? {});
   if (!options) return ['oei', url];
   const server = (options as { client?: Client }).client?.getConfig().baseUrl;
-  return ['oei', url, { server, path, query }];
+  return [
+    'oei',
+    url,
+    { ...(server && { server }), ...(path && { path }), ...(query && { query }) },
+  ];
 }
 
 /**

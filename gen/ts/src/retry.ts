@@ -25,10 +25,13 @@ export function delayAfter(attempt: number, headers?: Headers): number {
 export const headersOf = (err: unknown): Headers | undefined =>
   err instanceof ProblemError ? err.headers : undefined;
 
+/** Returns a time in ms that a timer can have: after longer ones it would fire at once. */
+export const clamp = (ms: number): number => Math.min(ms, 2 ** 31 - 1);
+
 /** Waits some ms. Rejects with the reason of the signal when it is aborted. */
 export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
   let timer: ReturnType<typeof setTimeout>;
-  const slept = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  const slept = new Promise<void>((resolve) => (timer = setTimeout(resolve, clamp(ms))));
   return abortable(slept, signal).finally(() => clearTimeout(timer));
 }
 

@@ -181,11 +181,21 @@ class FixedToken {
 }
 
 function address(url: string | URL = '/'): string {
-  const { protocol, origin, pathname } = new URL(url, globalThis.location?.href);
+  const { protocol, origin, pathname } = parse(url);
   if (!protocol.startsWith('http')) {
     throw new TypeError(`connect: url ${String(url)} begins with neither http:// nor https://`);
   }
   return (origin + pathname).replace(/\/+$/, '');
+}
+
+function parse(url: string | URL): URL {
+  try {
+    return new URL(url, globalThis.location?.href);
+  } catch {
+    throw new TypeError(
+      `connect: url ${String(url)} is not an address such as http://localhost:8000`,
+    );
+  }
 }
 
 // Calls the listeners. What one throws is reported as uncaught, and does not stop the session.

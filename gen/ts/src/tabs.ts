@@ -19,13 +19,14 @@ export interface TabHandlers {
   /** Returns what it knows of a login session, or of the newest one. */
   answer: (id: string | undefined) => SharedTokens | undefined;
   tokens: (tokens: SharedTokens) => void;
-  ended: (id: string, reason: string) => void;
+  /** `isFinal`: by logout, so that there is no other login. */
+  ended: (id: string, reason: string, isFinal: boolean) => void;
 }
 
 type Message =
   | { type: 'ask'; id: string | undefined; turn: number }
   | { type: 'tokens'; tokens: SharedTokens }
-  | { type: 'ended'; id: string; reason: string };
+  | { type: 'ended'; id: string; reason: string; isFinal: boolean };
 
 const answerTime = 200; // ms that other tabs have for an answer
 const lockTime = 10_000; // ms after which a tab goes ahead of one that holds the lock
@@ -38,14 +39,14 @@ export class Tabs {
 
   constructor(name: string | undefined, handlers: TabHandlers) {
     this.#name = name;
-    if (name === undefined || !globalThis.BroadcastChannel) return;
-    this.#channel = new BroadcastChannel(name);
+    this.#channel = channelOf(name);
+    if (!this.#channel) return;
     this.#channel.onmessage = ({ data }: MessageEvent<Message>) => {
       if (data.type === 'ask') {
         const tokens = handlers.answer(data.id);
         if (tokens && tokens.turn > data.turn) this.tell(tokens);
       } else if (data.type === 'ended') {
-        handlers.ended(data.id, data.reason);
+        handlers.ended(data.id, data.reason, data.isFinal);
       } else if (isSharedTokens(data.tokens)) {
         handlers.tokens(data.tokens);
         this.#answered.dispatchEvent(new Event('tokens'));
@@ -69,8 +70,8 @@ export class Tabs {
   }
 
   /** Tells the other tabs that a login session has ended. */
-  tellEnded(id: string, reason: string): void {
-    this.#post({ type: 'ended', id, reason });
+  tellEnded(id: string, reason: string, isFinal: boolean): void {
+    this.#post({ type: 'ended', id, reason, isFinal });
   }
 
   /** Runs work while no other tab runs its own. Without locks, as in pages without TLS, at once. */
@@ -102,6 +103,14 @@ export class Tabs {
     } catch {
       // closed
     }
+  }
+}
+
+function channelOf(name: string | undefined): BroadcastChannel | undefined {
+  try {
+    return name === undefined ? undefined : new BroadcastChannel(name);
+  } catch {
+    return undefined; // not in this environment, such as a sandboxed frame
   }
 }
 

@@ -7,6 +7,7 @@ import {
   acknowledgeAlarm,
   createAlarm,
   createClient,
+  createCredential,
   createGateway,
   createSensor,
   getGateway,
@@ -30,6 +31,7 @@ import {
   queryOptions,
 } from '@oei-ms/client/query';
 import { connect, isProblem } from '@oei-ms/client/session';
+import { publish } from './mqtt.mjs';
 import { admin, startServer } from './server.mjs';
 
 const queryCore = new URL(
@@ -164,7 +166,7 @@ test('keys name operations by their path', () => {
   assert.deepEqual(queryKey(getSensor, { client, path }), [
     'oei',
     '/api/sensors/{id}',
-    { server: server.origin, path, query: undefined },
+    { server: server.origin, path },
   ]);
 });
 
@@ -245,7 +247,7 @@ test('queries follow live readings, alarms and status', async () => {
   const following = followLive(queryClient, {
     live,
     client,
-    topics: [`gateways/${gateway.id}`, 'alarms'],
+    topics: [`gateways/${gateway.id}`, 'gateways/status', 'alarms'],
     interval: 10,
   });
   await following.ready;
@@ -269,6 +271,19 @@ test('queries follow live readings, alarms and status', async () => {
   );
   await acknowledgeAlarm({ client, path: { id }, body: { occurrence, state_version } });
   await until(alarms, isIn('active_acknowledged'));
+
+  const gateways = observe(listGateways);
+  await until(gateways, (r) => r.isSuccess && r.data[0].status === 'unknown');
+  const path = { id: gateway.id };
+  const { data: credential } = await createCredential({ client, path });
+  await publish({
+    port: server.mqttPort,
+    username: credential.username,
+    password: credential.secret,
+    topic: 'sensors/press/t2/data',
+    payload: JSON.stringify({ value: 3 }),
+  });
+  await until(gateways, ({ data }) => data[0].status !== 'unknown');
   live.close();
 });
 

@@ -2,14 +2,17 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import {
+  createApiKey,
   createGateway,
   createSensor,
+  getCurrentApiKey,
   getCurrentUser,
   getGateway,
   getHealth,
   listGateways,
   logout,
   ProblemType,
+  revokeApiKey,
   writeReadings,
 } from '@oei-ms/client';
 import {
@@ -74,6 +77,8 @@ test('connect refuses a wrong password, an address without scheme, and two login
   assert.equal(proxy.count('POST', '/api/auth/login'), 1);
   const relative = await rejection(connect({ url: 'localhost:8000', login: admin }));
   assert.match(relative.message, /localhost:8000 begins with neither http/);
+  const unset = await rejection(connect({ login: admin }));
+  assert.match(unset.message, /url \/ is not an address such as http/);
   await assert.rejects(connect({ url: proxy.origin, login: admin, apiKey: 'k' }), TypeError);
   const none = await rejection(connect({ url: proxy.origin }));
   assert.ok(none instanceof SessionEndedError, none);
@@ -390,13 +395,63 @@ test('errors are classes that are narrowed by kind', async () => {
 test('a deprecated operation is warned of once', async (t) => {
   const warn = t.mock.method(console, 'warn', () => {});
   const oei = await open();
-  const headers = { Deprecation: '@1767225600', Sunset: 'Fri, 01 Jan 2027 00:00:00 GMT' };
+  const headers = {
+    Deprecation: '@1767225600',
+    Sunset: 'Fri, 01 Jan 2027 00:00:00 GMT',
+    Link: '</api/gateways?cursor=2>; rel="next", </docs/guide/api>; rel="deprecation"; type="text/html"',
+  };
   proxy.rule = ({ path }) => (path === '/api/gateways' ? { status: 204, headers } : undefined);
   for (let n = 0; n < 3; n++) await listGateways({ client: oei.client });
   assert.deepEqual(
     warn.mock.calls.map((c) => c.arguments),
-    [['OEI-MS: GET /api/gateways is deprecated and ends Fri, 01 Jan 2027 00:00:00 GMT']],
+    [
+      [
+        'OEI-MS: GET /api/gateways is deprecated and ends Fri, 01 Jan 2027 00:00:00 GMT, see /docs/guide/api',
+      ],
+    ],
   );
+});
+
+test('interceptors of the program change what is sent in every attempt', async () => {
+  const oei = await open();
+  oei.client.interceptors.request.use((request) => {
+    const headers = new Headers(request.headers);
+    headers.set('X-Plant', 'north');
+    return new Request(request, { headers });
+  });
+  proxy.rule = ({ path, count }) => (path === '/api/gateways' && count === 1 ? 'lose' : undefined);
+  await listGateways({ client: oei.client });
+  const sent = proxy.requests.filter((r) => r.path === '/api/gateways');
+  assert.deepEqual(
+    sent.map((r) => r.headers['x-plant']),
+    ['north', 'north'],
+  );
+});
+
+test('what a token function throws is thrown by the call', async () => {
+  const token = () => Promise.reject(new RangeError('no token today'));
+  const oei = await open({ token, login: undefined });
+  const err = await rejection(listGateways({ client: oei.client }));
+  assert.ok(err instanceof RangeError, err);
+});
+
+test('a session with an API key calls, and is not refreshed', async () => {
+  const oei = await open();
+  const body = { name: 'Kiosk', role: 'viewer' };
+  const { data: created } = await createApiKey({ client: oei.client, body });
+  const kiosk = await open({ apiKey: created.key, login: undefined });
+  await listGateways({ client: kiosk.client });
+  assert.equal((await getCurrentApiKey({ client: kiosk.client })).data.name, 'Kiosk');
+  assert.equal(await kiosk.token(), created.key);
+  const err = await rejection(createGateway({ client: kiosk.client, body: { name: 'No' } }));
+  assert.ok(isProblem(err, 'forbidden'), err);
+  await revokeApiKey({ client: oei.client, path: { id: created.id } });
+  proxy.reset();
+  const revoked = await rejection(listGateways({ client: kiosk.client }));
+  assert.ok(isProblem(revoked, 'not-authenticated'), revoked);
+  assert.equal(proxy.requests.length, 1);
+  await kiosk.logout();
+  await assert.rejects(kiosk.token(), SessionEndedError);
 });
 
 test('a token function is asked for every call, and again when its token is refused', async () => {
