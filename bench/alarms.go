@@ -130,7 +130,7 @@ func withRules(
 					rate:    scenario.rate,
 					version: version,
 				}
-				if err := measure(ctx, title, f, s, db, keys); err != nil {
+				if _, err := measure(ctx, title, f, s, db, keys); err != nil {
 					return err
 				}
 				rate[i], cost[i] = float64(f.stored), float64(f.cpu)/float64(f.acked.Load())

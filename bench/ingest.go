@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	_ "github.com/lib/pq" // registers gateways without the API
@@ -19,8 +20,17 @@ const countStored = `SELECT count(*) FROM sensor_data WHERE sensor_id < 20000000
 // secret is the password of all gateways of the benchmark.
 const secret = "a secret of the benchmark"
 
-// ingest measures the rate of acknowledged readings.
-func ingest(ctx context.Context, o options) (err error) {
+// plant is a running service with registered gateways and sensors.
+type plant struct {
+	*service
+	db   *sql.DB
+	keys []string // of the gateways
+}
+
+// withPlant runs f with a service that program, or the checkout if it is empty, has started.
+func withPlant(
+	ctx context.Context, o options, program string, f func(dir string, p plant) error,
+) (err error) {
 	dir, err := os.MkdirTemp("", "oei-ms-bench-")
 	if err != nil {
 		return err
@@ -29,7 +39,12 @@ func ingest(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // as root the database runs as another user
 		return err
 	}
-	s, err := startService(ctx, dir)
+	if program == "" {
+		if program, err = build(ctx, dir); err != nil {
+			return err
+		}
+	}
+	s, err := startProgram(ctx, dir, program)
 	if err != nil {
 		return err
 	}
@@ -43,48 +58,79 @@ func ingest(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	return f(dir, plant{s, db, keys})
+}
+
+// ingestScenario is a way in which the fleet publishes.
+type ingestScenario struct {
+	name, title                   string
+	points, sensors, rate, poison int
+}
+
+func ingestScenarios(o options) []ingestScenario {
+	list := []ingestScenario{
+		{"batch", fmt.Sprintf("%d readings a message", o.points), o.points, 0, 0, 0},
+	}
+	for n := 1; n <= o.points; n *= 10 {
+		title := fmt.Sprintf("one reading a message, %d sensors", n*o.gateways)
+		list = append(list, ingestScenario{"single", title, 1, n, 0, 0})
+	}
+	list = append(list,
+		ingestScenario{"poison", "the same, one message in ten malformed", 1, o.points, 0, 10})
+	rates := []int{10, 1000, 5000}
+	if o.rate > 0 {
+		rates = []int{o.rate}
+	}
+	for _, rate := range rates {
+		title := fmt.Sprintf("one reading a message, %d messages/s", rate)
+		list = append(list, ingestScenario{"paced", title, 1, o.points, rate, 0})
+	}
+	return slices.DeleteFunc(list,
+		func(s ingestScenario) bool { return o.only != "" && o.only != s.name })
+}
+
+func (s ingestScenario) fleet(p plant, o options, version int) *fleet {
+	return &fleet{
+		addrs:   []string{p.mqtt},
+		o:       o,
+		points:  s.points,
+		sensors: s.sensors,
+		rate:    s.rate,
+		poison:  s.poison,
+		version: version,
+	}
+}
+
+// ingest measures the rate of acknowledged readings.
+func ingest(ctx context.Context, o options) (err error) {
+	return withPlant(ctx, o, "", func(dir string, p plant) error {
+		printIngestHead()
+		for i, s := range ingestScenarios(o) {
+			if _, err := measure(ctx, s.title, s.fleet(p, o, i+1), p.service, p.db,
+				p.keys); err != nil {
+				return err
+			}
+		}
+		if o.only == "" || o.only == "copy" {
+			if err := copyLimit(ctx, dir, p.service, p.db, o); err != nil {
+				return err
+			}
+		}
+		if o.only == "" || o.only == "relay" {
+			if err := relayPeer(ctx, dir, o, p.keys); err != nil {
+				return err
+			}
+		}
+		if o.only == "" || o.only == "external" {
+			return external(ctx, dir, o)
+		}
+		return nil
+	})
+}
+
+func printIngestHead() {
 	fmt.Printf("%-44s %10s %10s %8s %8s  %-21s %8s\n", "", "messages/s", "readings/s", "p50", "p99",
 		"CPU µs/reading", "memory")
-	version := 0
-	for _, scenario := range []struct {
-		name, title          string
-		points, rate, poison int
-	}{
-		{"single", "one reading a message, full speed", 1, 0, 0},
-		{"poison", "the same, one message in ten malformed", 1, 0, 10},
-		{"batch", fmt.Sprintf("%d readings a message, full speed", o.points), o.points, 0, 0},
-		{"paced", fmt.Sprintf("one reading a message, %d messages/s", o.rate), 1, o.rate, 0},
-	} {
-		version++
-		if o.only != "" && o.only != scenario.name {
-			continue
-		}
-		f := &fleet{
-			addrs:   []string{s.mqtt},
-			o:       o,
-			points:  scenario.points,
-			rate:    scenario.rate,
-			poison:  scenario.poison,
-			version: version,
-		}
-		if err := measure(ctx, scenario.title, f, s, db, keys); err != nil {
-			return err
-		}
-	}
-	if o.only == "" || o.only == "copy" {
-		if err := copyLimit(ctx, dir, s, db, o); err != nil {
-			return err
-		}
-	}
-	if o.only == "" || o.only == "relay" {
-		if err := relayPeer(ctx, dir, o, keys); err != nil {
-			return err
-		}
-	}
-	if o.only == "" || o.only == "external" {
-		return external(ctx, dir, o)
-	}
-	return nil
 }
 
 // register creates the gateways, their sensors s1, s2, … and their credentials.
@@ -118,12 +164,20 @@ func register(ctx context.Context, db *sql.DB, o options) ([]string, error) {
 	return keys, nil
 }
 
+// ingestResult is what a scenario of ingest has shown.
+type ingestResult struct {
+	rate     float64 // of stored readings, per second
+	cpu      float64 // µs of service and database for a reading
+	p50, p99 time.Duration
+	peak     int64 // bytes of memory of the service
+}
+
 // measure runs f against s, checks that acknowledged readings are stored, and prints a line.
 func measure(
 	ctx context.Context, title string, f *fleet, s *service, db *sql.DB, keys []string,
-) error {
+) (r ingestResult, err error) {
 	if _, err := db.ExecContext(ctx, `CHECKPOINT`); err != nil {
-		return err
+		return r, err
 	}
 	secrets := make([]string, len(keys))
 	for i := range secrets {
@@ -131,21 +185,21 @@ func measure(
 	}
 	var before, after int64
 	if err := db.QueryRowContext(ctx, countStored).Scan(&before); err != nil {
-		return err
+		return r, err
 	}
 	used := s.usage()
 	if err := f.run(ctx, keys, secrets); err != nil {
-		return err
+		return r, err
 	}
 	seconds := f.o.duration.Seconds()
 	end := s.usage()
 	f.cpu = end.service - used.service + end.database - used.database
 	if err := db.QueryRowContext(ctx, countStored).Scan(&after); err != nil {
-		return err
+		return r, err
 	}
 	readings := f.acked.Load() * int64(f.points)
 	if after-before != readings || f.poison == 0 && f.refused.Load() > 0 {
-		return fmt.Errorf("%s: %d readings were acknowledged, %d stored, %d messages refused %s",
+		return r, fmt.Errorf("%s: %d readings were acknowledged, %d stored, %d messages refused %s",
 			title, readings, after-before,
 			f.refused.Load(), f.reason)
 	}
@@ -154,10 +208,15 @@ func measure(
 			max(readings, 1),
 		)
 	}
+	r = ingestResult{
+		rate: float64(f.stored*int64(f.points)) / seconds,
+		cpu:  perReading(f.cpu),
+		p50:  quantile(f.latencies, 0.5).Round(10 * time.Microsecond),
+		p99:  quantile(f.latencies, 0.99).Round(10 * time.Microsecond),
+		peak: end.peak,
+	}
 	fmt.Printf("%-44s %10.0f %10.0f %8s %8s  %6.2f + %5.2f database %5d MiB\n", title,
-		float64(f.inTime)/seconds, float64(f.stored*int64(f.points))/seconds,
-		quantile(f.latencies, 0.5).Round(10*time.Microsecond),
-		quantile(f.latencies, 0.99).Round(10*time.Microsecond),
-		perReading(end.service-used.service), perReading(end.database-used.database), end.peak>>20)
-	return nil
+		float64(f.inTime)/seconds, r.rate, r.p50, r.p99,
+		perReading(end.service-used.service), perReading(end.database-used.database), r.peak>>20)
+	return r, nil
 }

@@ -25,10 +25,10 @@ func main() {
 // options select scenarios and their size.
 type options struct {
 	gateways int
-	points   int           // readings in a message of the batch scenario
+	points   int           // sensors of a gateway, readings in a message of the batch scenario
 	window   int           // messages of a gateway in flight
 	duration time.Duration // of each scenario
-	rate     int           // messages per second of the paced scenario
+	rate     int           // messages per second of the paced scenario; 0: several
 	only     string        // a single scenario
 	days     int           // days of readings that series queries
 	years    int           // years of one reading a day that years queries
@@ -39,10 +39,12 @@ type options struct {
 func run(ctx context.Context) error {
 	var o options
 	flag.IntVar(&o.gateways, "gateways", 100, "gateways that publish")
-	flag.IntVar(&o.points, "points", 100, "readings in a message of the batch scenario")
+	flag.IntVar(&o.points, "points", 100,
+		"sensors of a gateway, and readings in a message of the batch scenario")
 	flag.IntVar(&o.window, "window", 200, "maximum number of messages of a gateway in flight")
 	flag.DurationVar(&o.duration, "duration", 8*time.Second, "duration of each scenario")
-	flag.IntVar(&o.rate, "rate", 1000, "messages per second of the paced scenario")
+	flag.IntVar(&o.rate, "rate", 0,
+		"messages per second of the paced scenario; 0: 10, 1000 and 5000")
 	flag.StringVar(&o.only, "only", "",
 		"run a single scenario: single, poison, batch, paced, copy, relay or external; of push: "+
 			"fanout, slow, frames, dashboards, memory or storm; of alarms: rules or flood; of "+
@@ -82,7 +84,9 @@ func run(ctx context.Context) error {
 		return years(ctx, o)
 	case "rest":
 		return withService(rest)(ctx, o)
+	case "compare":
+		return compare(ctx, o, flag.Args())
 	}
-	return fmt.Errorf("%q is not a benchmark; use ingest, push, alarms, series, scale, years "+
-		"or rest", what)
+	return fmt.Errorf("%q is not a benchmark; use ingest, push, alarms, series, scale, years, "+
+		"rest or compare", what)
 }

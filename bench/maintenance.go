@@ -135,7 +135,7 @@ func maintenanceCost(ctx context.Context, o options) (err error) {
 				ended <- n
 			}()
 			f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, version: 3*round + i + 1}
-			err := measure(ctx, scenario.title, f, s, db, keys)
+			_, err := measure(ctx, scenario.title, f, s, db, keys)
 			stop()
 			n := <-ended
 			if err != nil {

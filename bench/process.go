@@ -31,11 +31,27 @@ var listening = regexp.MustCompile(`API +http://(\S+)/docs\s+MQTT v5 +(?:by the 
 
 // startService builds the program, starts it with settings, and waits until it is ready.
 func startService(ctx context.Context, dir string, settings ...string) (*service, error) {
-	program := filepath.Join(dir, "oei-ms")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program,
-		".").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, out)
+	program, err := build(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
+	return startProgram(ctx, dir, program, settings...)
+}
+
+// build builds the program of the checkout.
+func build(ctx context.Context, dir string) (program string, err error) {
+	program = filepath.Join(dir, "oei-ms")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", program, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return program, nil
+}
+
+// startProgram starts program with settings and waits until it is ready.
+func startProgram(
+	ctx context.Context, dir, program string, settings ...string,
+) (*service, error) {
 	s := &service{dir: filepath.Join(dir, "data")}
 	s.cmd = exec.Command(program, "serve")
 	s.cmd.Dir = dir

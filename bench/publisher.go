@@ -20,6 +20,7 @@ type fleet struct {
 	addrs   []string // gateways connect to these in turn
 	o       options
 	points  int  // readings in a message
+	sensors int  // of a gateway, which publish messages with one reading in turn; 0: 1
 	rate    int  // messages a second of all together; 0: as fast as it goes
 	version int  // of the run, below 24: its timestamps begin where the one before ended
 	now     bool // they begin now instead
@@ -63,25 +64,28 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 	read := make(chan error, 1)
 	go func() { read <- f.acknowledged(conn, slots, sentAt, f.latencies[n]) }()
 
-	m := newMessage(key, f.points, f.version)
-	if f.now {
-		m.at = time.Now().UTC()
+	messages := make([]*message, max(f.sensors, 1))
+	for i := range messages {
+		messages[i] = newMessage(key, i+1, f.points, f.version)
+		if f.now {
+			messages[i].at = time.Now().UTC()
+		}
 	}
 	out := bufio.NewWriterSize(conn, 64<<10)
-	var tick <-chan time.Time
-	if f.rate > 0 {
-		t := time.NewTicker(time.Duration(len(f.latencies)) * time.Second / time.Duration(f.rate))
-		defer t.Stop()
-		tick = t.C
+	next := time.Now()
+	if f.rate > 0 { // the gateways in turn
+		next = next.Add(time.Duration(n) * time.Second / time.Duration(f.rate))
 	}
 	id := uint16(0)
 	for ctx.Err() == nil {
-		if tick != nil {
+		if f.rate > 0 {
 			select {
-			case <-tick:
+			case <-time.After(time.Until(next)):
 			case <-ctx.Done():
 				continue
 			}
+			next = next.Add(
+				time.Duration(len(f.latencies)) * time.Second / time.Duration(f.rate))
 		}
 		select {
 		case slots <- struct{}{}:
@@ -99,12 +103,13 @@ func (f *fleet) publish(ctx context.Context, n int, key, secret string) error {
 			id = 1
 		}
 		sentAt[id] = time.Now().UnixNano()
+		m := messages[int(id)%len(messages)]
 		m.spoil(f.poison > 0 && int(id)%f.poison == 0)
 		if _, err := out.Write(m.next(id)); err != nil {
 			return err
 		}
 		f.sent.Add(1)
-		if tick != nil {
+		if f.rate > 0 {
 			if err := out.Flush(); err != nil {
 				return err
 			}
@@ -169,16 +174,16 @@ func (m *message) spoil(yes bool) {
 
 const stampLayout = "2006-01-02T15:04:05.000Z"
 
-// newMessage returns a PUBLISH at QoS 1 with one reading, on the topic of the sensor, or with
-// points readings of different sensors, on the topic of the gateway.
-func newMessage(key string, points, version int) *message {
+// newMessage returns a PUBLISH at QoS 1 with one reading, on the topic of a sensor, or with points
+// readings of different sensors, on the topic of the gateway.
+func newMessage(key string, sensor, points, version int) *message {
 	m := &message{
 		at: time.Now().UTC().Truncate(24 * time.Hour).Add(time.Duration(version-24) * time.Hour),
 	}
-	topic, payload := "sensors/"+key+"/s1/data", []byte{}
-	reading := func(sensor string) {
+	topic, payload := fmt.Sprintf("sensors/%s/s%d/data", key, sensor), []byte{}
+	reading := func(name string) {
 		payload = append(payload, '{')
-		payload = append(payload, sensor...)
+		payload = append(payload, name...)
 		payload = append(payload, `"value":21.5,"timestamp":"`...)
 		m.stamps = append(m.stamps, len(payload))
 		payload = append(payload, stampLayout...)

@@ -54,7 +54,7 @@ func ingestRate(ctx context.Context, o options, rollups string) (rate float64, e
 	}
 	for version := 1; version <= 2; version++ {
 		f := &fleet{addrs: []string{s.mqtt}, o: o, points: o.points, version: version}
-		if err := measure(ctx, fmt.Sprintf("rollups %s, hour %d", rollups, version), f, s, db,
+		if _, err := measure(ctx, fmt.Sprintf("rollups %s, hour %d", rollups, version), f, s, db,
 			keys); err != nil {
 			return 0, err
 		}
