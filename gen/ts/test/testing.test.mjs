@@ -110,6 +110,24 @@ test('an operation without a handler fails and is named', async () => {
   assert.equal((await getAlarmKpi({ client: clientOf(server) })).data.alarms, 3);
 });
 
+test('a handler that throws or returns nothing fails and is named', async () => {
+  const said = mock.method(console, 'error', () => {});
+  const server = fakeServer({
+    getSensor: () => {
+      throw new Error('no such fixture');
+    },
+    listSensors: () => {},
+  });
+  const client = clientOf(server);
+  const { error } = await getSensor({ client, path: { id: 1 } });
+  assert.deepEqual(
+    [error.status, error.detail],
+    [500, 'the handler of getSensor failed: Error: no such fixture'],
+  );
+  assert.match((await listSensors({ client })).error.detail, /listSensors .* returned undefined/);
+  assert.equal(said.mock.callCount(), 2);
+});
+
 test('an address outside of the contract fails and is named', async () => {
   mock.method(console, 'error', () => {});
   const client = clientOf(fakeServer());

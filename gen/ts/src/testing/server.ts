@@ -46,7 +46,8 @@ export interface FakeServer {
 /**
  * Creates a server that exists only as a `fetch`. Each operation is answered by its handler.
  * `login`, `refreshSession` and `logout` have handlers from the start. Any other operation without
- * a handler is reported by `console.error` and answered with 501; the problem names it.
+ * a handler is reported by `console.error` and answered with 501; the problem names it. A handler
+ * that throws is reported so too, and answered with 500.
  *
  * A handler of a list returns all items. They are answered in pages by `limit` and `cursor`, with
  * `Link` and, on request, `X-Total-Count`, as the real server does. `Response.error()` is a failure
@@ -64,8 +65,7 @@ export function fakeServer(handlers: Handlers = {}, options: FakeServerOptions =
     if (!operation) return toResponse(noHandler(`${request.method} ${request.url}`), ++requests);
     const call = { ...(await readRequest(request, address, operation)), status: 0 };
     calls.push(call);
-    const handler = current[operation.name] as Handler<OperationName> | undefined;
-    const reply = handler ? await handler(call) : noHandler(operation.name);
+    const reply = await ask(operation, call, current[operation.name]);
     const delay = (reply instanceof Answer ? reply.options.delay : undefined) ?? options.delay;
     if (delay) await wait(delay, request.signal);
     const response = toResponse(reply, ++requests, { operation, call, address });
@@ -85,6 +85,20 @@ export function fakeServer(handlers: Handlers = {}, options: FakeServerOptions =
       return Promise.race([respond(request), aborted(request.signal)]);
     },
   };
+}
+
+// Asks a handler. Its faults are told, and answered with a status after which nothing is retried.
+async function ask(operation: Operation, call: FakeCall, handler?: unknown): Promise<unknown> {
+  if (!handler) return noHandler(operation.name);
+  try {
+    const reply: unknown = await (handler as Handler<OperationName>)(call);
+    if (reply !== undefined || operation.status === 204) return reply;
+    throw new TypeError('it returned undefined');
+  } catch (err) {
+    console.error(`fakeServer: the handler of ${operation.name} failed:`, err);
+    const detail = `the handler of ${operation.name} failed: ${String(err)}`;
+    return problem('internal', { title: 'Handler failed', detail });
+  }
 }
 
 interface Asked {
