@@ -198,7 +198,7 @@ export class Live {
     const on = (target: EventTarget | undefined, type: string, listener: (e: Event) => void) =>
       target?.addEventListener?.(type, listener, { signal });
     on(globalThis.document, 'visibilitychange', () => document.hidden || this.#wake());
-    on(globalThis.document, 'resume', () => this.#wake());
+    on(globalThis.document, 'resume', () => this.#wake(true));
     const page = globalThis as unknown as EventTarget;
     on(page, 'online', () => this.#wake(true));
     on(page, 'offline', () => this.#wake(true));
@@ -208,7 +208,7 @@ export class Live {
 
   // Once a second.
   #tick(): void {
-    if (this.#slept()) this.#wake();
+    if (this.#slept()) this.#wake(true);
     this.#ticked = Date.now();
     if (!this.#isOpen) return;
     if (this.#silence() > silenceMs) this.#check();
@@ -228,7 +228,8 @@ export class Live {
     if (this.#closing.signal.aborted) return;
     this.#failures = 0;
     if (this.#isOpen) {
-      if (force || this.#silence() > recentMs) this.#check();
+      if (this.#silence() > silenceMs) void this.#connect();
+      else if (force || this.#silence() > recentMs) this.#check();
     } else if (this.#state.state !== 'connecting' || Date.now() - this.#triedAt > tickMs) {
       void this.#connect();
     }

@@ -15,10 +15,12 @@ const executablePath = [
  * Opens a browser. `open` returns a new page and its `faults`: requests to other servers, violations of the content security
  * policy, and script errors. An answer with an error status is not a fault. `another` opens a further page with the same storage
  * and the same faults.
+ * `options` are further ones of `launch`.
  */
-export async function startBrowser(origin) {
+export async function startBrowser(origin, options = {}) {
   if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
   const browser = await chromium.launch({
+    ...options,
     executablePath,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',

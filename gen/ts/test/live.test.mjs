@@ -434,17 +434,26 @@ test('gives up an attempt that is not answered', async () => {
   assert.deepEqual([states.at(-1).state, states.at(-1).reason], ['waiting', 'no answer']);
 });
 
-test('after sleep the connection is checked at once', async () => {
+test('after a short sleep the connection is checked at once', async () => {
   const { states } = await start();
   sockets[0].login();
   for (let i = 0; i < 3; i++) await pass(1000);
-  mock.timers.setTime(Date.now() + 600_000); // no timer runs meanwhile
+  mock.timers.setTime(Date.now() + 20_000); // no timer runs meanwhile
+  sockets[0].receive(reading(1, 1)); // it was on its way
   await pass(1000);
   assert.equal(sockets[0].sent.at(-1).type, 'auth');
   await pass(1500);
   assert.equal(sockets.length, 2);
   sockets[1].login();
   assert.equal(states.at(-1).state, 'live');
+});
+
+test('after a long sleep the connection is replaced at once', async () => {
+  await start();
+  sockets[0].login();
+  mock.timers.setTime(Date.now() + 600_000);
+  await pass(1000);
+  assert.equal(sockets.length, 2);
 });
 
 test('a connection that was lost in sleep is replaced without waiting', async () => {

@@ -20,7 +20,10 @@ export async function startProxy(origin) {
       [far, near],
     ]) {
       from.on('error', () => {});
-      from.on('data', (data) => pair.dead || to.write(data));
+      from.on('data', (data) => {
+        if (!pair.dead) to.write(data);
+        else if (!swallowing) near.destroy(); // like a server that has forgotten the connection
+      });
       from.on('close', () => {
         if (pair.dead) return;
         pairs.delete(pair);
@@ -38,10 +41,13 @@ export async function startProxy(origin) {
   };
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** With true, connections lose all data from now on; they stay lost. */
+    /** With true, connections lose all data from now on. With false, new ones work again. */
     swallow(on) {
       swallowing = on;
-      if (on) for (const pair of pairs) pair.dead = true;
+      for (const pair of pairs) {
+        if (on) pair.dead = true;
+        else if (!pair.far) pair.near.destroy();
+      }
     },
     /** Ends all connections. */
     cut,

@@ -81,7 +81,7 @@ export class Gapless {
   /** Passes a reading on unless it was before, which it reports. */
   #pass(event: ReadingEvent): boolean {
     const time = micros(event.timestamp);
-    const { floor, times } = this.#of(event.sensor_id);
+    const { floor, times } = this.#of(event.sensor_id, time);
     if (times.has(time) || (event.origin !== 'live' && time <= floor)) return false;
     times.add(time);
     this.#sink.emit(event);
@@ -98,9 +98,11 @@ export class Gapless {
     }
   }
 
-  #of(sensor: number): Seen {
-    let seen = this.#seen.get(sensor);
-    if (!seen) this.#seen.set(sensor, (seen = { floor: this.#since, times: new Set() }));
+  #of(sensor: number, time = Infinity): Seen {
+    const known = this.#seen.get(sensor);
+    if (known) return known;
+    const seen = { floor: Math.min(this.#since, time - 1), times: new Set<number>() };
+    this.#seen.set(sensor, seen);
     return seen;
   }
 
