@@ -1,6 +1,6 @@
 // Checks AsyncAPI documents with the reference parser: the structure, the references, and that each
 // payload is a valid schema of its format. Redocly's linter refuses `nullable` in schemas of
-// OpenAPI 3.0, whatever their format is.
+// OpenAPI 3.0 in spite of their format.
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
