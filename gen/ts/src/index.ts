@@ -4,3 +4,4 @@ export * from './gen/index.js';
 export { client, createClient } from './client.js';
 export type { Client, Config } from './gen/client/types.gen.js';
 export * from './errors.js';
+export * from './columns.js';

@@ -1,5 +1,8 @@
 // Compiled strictly against the published types. Each @ts-expect-error is a mistake that the types catch.
 import {
+  columns,
+  getDownsampledReadings,
+  getHistory,
   client,
   createClient,
   createSensor,
@@ -106,4 +109,19 @@ export async function watch(ids: number[]): Promise<Live> {
     }
   }
   return live;
+}
+
+export async function chart(): Promise<Float64Array[]> {
+  const query = { sensor_id: [1], start: '2026-01-02T00:00:00Z', end: '2026-01-03T00:00:00Z' };
+  const [average] = await columns(getHistory, { query });
+  const [extremes] = await columns(getHistory, { query: { ...query, agg: ['min', 'max'] } });
+  const [readings] = await columns(getDownsampledReadings, { query });
+  const quality: Uint8Array | undefined = readings?.quality;
+  console.log(quality);
+  // @ts-expect-error: it was not asked for
+  console.log(extremes?.avg);
+  // @ts-expect-error: readings have no aggregates
+  console.log(readings?.max);
+  if (!average || !extremes) return [];
+  return [average.time, average.avg, extremes.min, extremes.max];
 }
