@@ -140,7 +140,6 @@ func (v *visitor) fill() {
 		atUser(v.system)
 		atRoute(v.system)
 		atSilence("")(v.system)
-		atAPIKey(v.system)
 		atDelivery(v.system)
 		v.send("POST", atAlarm("/comments")(v.system), v.token, `{"comment":"x"}`)
 		v.call("POST", rows["createAPIKey"], v.token)
