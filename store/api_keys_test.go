@@ -213,6 +213,8 @@ func TestDeleteUser_KeepsAPIKeysAndCountsThem(t *testing.T) {
 	ok(t, err)
 	addAPIKey(t, s, "a")
 	addAPIKey(t, s, "b")
+	_, _, err = s.UpdateUser(t.Context(), ann.ID, 0, store.UserChange{Username: ptr("anna")})
+	ok(t, err)
 	for _, dryRun := range []bool{true, false} {
 		_, keys, err := s.DeleteUser(t.Context(), ann.ID, 0, dryRun)
 		ok(t, err)
@@ -220,7 +222,7 @@ func TestDeleteUser_KeepsAPIKeysAndCountsThem(t *testing.T) {
 			t.Errorf("keys, dry run %v: got %d, want 2", dryRun, keys)
 		}
 	}
-	n, err := s.CountAPIKeys(t.Context(), store.APIKeyFilter{CreatedBy: ptr("ann")})
+	n, err := s.CountAPIKeys(t.Context(), store.APIKeyFilter{CreatedBy: ptr("anna")})
 	ok(t, err)
 	if n != 2 {
 		t.Errorf("keys left: got %d, want 2", n)

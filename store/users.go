@@ -175,6 +175,9 @@ func (s *Store) UpdateUser(
 				is_active = coalesce($6, is_active), version = version + 1, updated_at = now()
 			WHERE id = $1
 			RETURNING ` + userColumns
+		if err := renameCreator(ctx, tx, id, c.Username); err != nil {
+			return err
+		}
 		if err := tx.GetContext(ctx, &u, q, id, c.Username, c.Email, c.PasswordHash, c.Role,
 			c.IsActive); err != nil {
 			return err
@@ -188,6 +191,20 @@ func (s *Store) UpdateUser(
 		return err
 	})
 	return u, ended, explain("user", err)
+}
+
+// renameCreator lets the API keys that user created name the user by the new name, unless that is
+// nil.
+func renameCreator(ctx context.Context, tx *sqlx.Tx, user int64, name *string) error {
+	if name == nil {
+		return nil
+	}
+	const q = `
+		UPDATE api_keys
+		SET created_by = $2
+		WHERE created_by = (SELECT username FROM users WHERE id = $1)`
+	_, err := tx.ExecContext(ctx, q, user, *name)
+	return err
 }
 
 // DeleteUser deletes the user id if it still has version (0: any version). It returns the ids of

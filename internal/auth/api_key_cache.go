@@ -33,8 +33,12 @@ func newAPIKeyCache(st *store.Store) *apiKeyCache {
 	return &apiKeyCache{store: st, keys: make(map[string]store.APIKey), changes: -1}
 }
 
-// get returns the API key with prefix, also an expired one, or store.ErrNotFound.
-func (c *apiKeyCache) get(ctx context.Context, prefix string) (store.APIKey, error) {
+// get returns the API key with prefix, also an expired one, or store.ErrNotFound. A key in memory
+// that is not as wanted is read from the database all the same, so that the time that a wrong secret
+// takes does not tell which prefixes exist.
+func (c *apiKeyCache) get(
+	ctx context.Context, prefix string, isWanted func(store.APIKey) bool,
+) (store.APIKey, error) {
 	if err := c.check(ctx); err != nil {
 		return store.APIKey{}, err
 	}
@@ -42,7 +46,7 @@ func (c *apiKeyCache) get(ctx context.Context, prefix string) (store.APIKey, err
 	key, ok := c.keys[prefix]
 	changes, forgotten := c.changes, c.forgotten
 	c.mu.Unlock()
-	if ok {
+	if ok && isWanted(key) {
 		return key, nil
 	}
 	key, err := c.store.APIKeyByPrefix(ctx, prefix)

@@ -49,13 +49,10 @@ func (a *Auth) authenticateKey(ctx context.Context, addr, key string) (*Principa
 		return nil, a.refuseKey(ctx, addr, key, "", ErrInvalidAPIKey)
 	}
 	prefix, sum := form[1], sha256.Sum256([]byte(key))
-	stored, err := a.keys.get(ctx, prefix)
-	if err == nil && !matches(stored, sum) {
-		// takes as long as an unknown prefix, so that time does not tell which prefixes exist
-		stored, err = a.store.APIKeyByPrefix(ctx, prefix)
-	}
+	isIts := func(k store.APIKey) bool { return subtle.ConstantTimeCompare(k.Hash, sum[:]) == 1 }
+	stored, err := a.keys.get(ctx, prefix, isIts)
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !matches(stored, sum):
+	case errors.Is(err, store.ErrNotFound), err == nil && !isIts(stored):
 		return nil, a.refuseKey(ctx, addr, key, prefix, ErrInvalidAPIKey)
 	case err != nil:
 		return nil, err
@@ -83,10 +80,6 @@ func principalOf(key store.APIKey) *Principal {
 	return p
 }
 
-func matches(key store.APIKey, sum [sha256.Size]byte) bool {
-	return subtle.ConstantTimeCompare(key.Hash, sum[:]) == 1
-}
-
 func hasExpired(key store.APIKey, now time.Time) bool {
 	return key.ExpiresAt != nil && !now.Before(*key.ExpiresAt)
 }
@@ -109,7 +102,7 @@ func (a *Auth) refuseKey(ctx context.Context, addr, key, prefix string, reason e
 
 // apiKeyOf returns the principal of the API key with prefix, which has proved itself before.
 func (a *Auth) apiKeyOf(ctx context.Context, prefix string) (*Principal, error) {
-	key, err := a.keys.get(ctx, prefix)
+	key, err := a.keys.get(ctx, prefix, func(store.APIKey) bool { return true })
 	if errors.Is(err, store.ErrNotFound) || err == nil && hasExpired(key, time.Now()) {
 		return nil, ErrSessionEnded
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -71,6 +72,17 @@ func TestAPIKey_KnownOneReadsNoKeysFromTheDatabase(t *testing.T) {
 	if _, err := tx.Exec(`LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("a wrong secret does, as an unknown prefix does", func(t *testing.T) {
+		for _, key := range []string{secret[:40] + "!", flipLast(secret), flipPrefix(secret)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			_, err := a.Authenticate(ctx, "192.0.2.1", key)
+			cancel()
+			waits := !errors.Is(err, ErrInvalidAPIKey)
+			if isFormed := apiKeyForm.MatchString(key); waits != isFormed {
+				t.Errorf("%s…: got %v", key[:20], err)
+			}
+		}
+	})
 	for range 3 {
 		use()
 		a.keys.mu.Lock()
@@ -86,6 +98,20 @@ func TestAPIKey_KnownOneReadsNoKeysFromTheDatabase(t *testing.T) {
 	for range 100 {
 		use()
 	}
+}
+
+func flipLast(key string) string {
+	if key[40] == 'A' {
+		return key[:40] + "B"
+	}
+	return key[:40] + "A"
+}
+
+func flipPrefix(key string) string {
+	if key[4] == 'A' {
+		return "oei_B" + key[5:]
+	}
+	return "oei_A" + key[5:]
 }
 
 // A key that is read while it changes is not kept: here the read waits for a lock meanwhile.
@@ -118,7 +144,10 @@ func TestAPIKeyCache_DoesNotKeepWhatChangedMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := make(chan error, 1)
-		go func() { _, err := a.keys.get(t.Context(), k.Prefix); got <- err }()
+		go func() {
+			_, err := a.keys.get(t.Context(), k.Prefix, func(store.APIKey) bool { return true })
+			got <- err
+		}()
 		const waiting = `
 			SELECT count(*)
 			FROM pg_stat_activity
