@@ -2,7 +2,7 @@
 # Installs what this project needs besides Go and what is missing; quick and offline when nothing is.
 #
 #   tools/setup.sh            what the tests need: PostgreSQL, mosquitto, Redis, Chromium, a C compiler, Node.js, npm packages,
-#                             Python with pip and mypy
+#                             Python with pip, mypy and paho-mqtt
 #   tools/setup.sh postgres   PostgreSQL's server binaries only, which is all that a run needs
 #   tools/setup.sh apt NAME…  Debian packages without starting or enabling a service (what the other two call as root)
 #
@@ -28,6 +28,8 @@ have_postgres() { # where the program looks, too
 }
 
 have_chromium() { have chromium || have chromium-browser || have google-chrome || [ -d "/Applications/Google Chrome.app" ]; }
+
+have_paho() { python3 -c 'import paho.mqtt' 2>/dev/null || /usr/bin/python3 -c 'import paho.mqtt' 2>/dev/null; }
 
 have_python() { python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; }
 
@@ -140,6 +142,7 @@ all)
 		have_node || have npm || set -- "$@" nodejs npm
 		have_python || set -- "$@" python3 python3-venv
 		have mypy || set -- "$@" mypy
+		have_paho || set -- "$@" python3-paho-mqtt # for examples/gateway.py
 		debian "$@"
 		have_node || fetch_node
 	fi

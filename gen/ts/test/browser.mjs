@@ -12,12 +12,12 @@ const executablePath = [
 ].find((path) => path && existsSync(path));
 
 /**
- * Opens a browser. `open` returns a new page and its `faults`: requests to other servers, violations of the content security
+ * Opens a browser for pages of `origin`, which may also call the `others`. `open` returns a new page and its `faults`: requests to other servers, violations of the content security
  * policy, and script errors. An answer with an error status is not a fault. `another` opens a further page with the same storage
  * and the same faults.
  * `options` are further ones of `launch`.
  */
-export async function startBrowser(origin, options = {}) {
+export async function startBrowser(origin, { others = [], ...options } = {}) {
   if (!executablePath) throw new Error('Chromium is missing; run tools/setup.sh');
   const browser = await chromium.launch({
     ...options,
@@ -29,7 +29,7 @@ export async function startBrowser(origin, options = {}) {
   const open = async () => {
     const context = await browser.newContext({ baseURL: origin });
     const faults = [];
-    await context.route((url) => url.origin !== origin && !['data:', 'blob:'].includes(url.protocol), (route) => {
+    await context.route((url) => ![origin, ...others].includes(url.origin) && !['data:', 'blob:'].includes(url.protocol), (route) => {
       faults.push(`asked for ${route.request().url()}`);
       return route.abort();
     });
