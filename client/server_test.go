@@ -114,6 +114,17 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// serve starts a server that ends with the test.
+func serve(t *testing.T, settings ...string) *server {
+	t.Helper()
+	s, err := start(settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.end)
+	return s
+}
+
 func start(settings ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "oei-go-server-")
 	if err != nil {
@@ -166,14 +177,30 @@ func (s *server) run() error {
 	return fmt.Errorf("the server is not ready:\n%s", s.out)
 }
 
-func (s *server) stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+// stop ends the program regularly; kill does not let it finish anything.
+func (s *server) stop() { s.signal(syscall.SIGTERM) }
+func (s *server) kill() { s.signal(syscall.SIGKILL) }
+
+func (s *server) signal(signal os.Signal) {
+	_ = s.cmd.Process.Signal(signal) // it may have ended
 	<-s.ended
 }
 
 func (s *server) end() {
 	s.stop()
 	_ = os.RemoveAll(s.dir)
+}
+
+// dial returns a client that is logged in as admin.
+func (s *server) dial(t *testing.T, options ...oei.Option) *oei.Client {
+	t.Helper()
+	options = append([]oei.Option{oei.Password("admin", password)}, options...)
+	c, err := oei.Dial(t.Context(), s.address, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // the server may have ended
+	return c
 }
 
 func freePort() string {
