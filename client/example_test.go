@@ -19,7 +19,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	for sensor, err := range c.Sensors(ctx, nil) {
+	for sensor, err := range c.Sensors(ctx, &oei.SensorsParams{Type: new("temperature")}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -121,7 +121,11 @@ func ExampleClient_SensorsPage() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	page, err := c.SensorsPage(ctx, &oei.SensorsParams{Count: new(true), Limit: new(10)})
+	page, err := c.SensorsPage(ctx, &oei.SensorsParams{
+		Type:  new("temperature"),
+		Count: new(true),
+		Limit: new(10),
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -19,6 +19,11 @@ const (
 	maxRefusals   = 3 // of logins, in succession
 )
 
+// finalError is an error after which another attempt is of no use.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
 // errStopped says that the program does not want more messages.
 var errStopped = errors.New("stopped")
 
@@ -36,6 +41,7 @@ type liveStream struct {
 	last     map[ID]time.Time // newest reading of a sensor
 	filled   map[readingKey]bool
 	refused  string // token that the server does not accept
+	refusal  error  // why
 	refusals int
 	failures int
 }
@@ -73,7 +79,8 @@ func (s *liveStream) run(ctx context.Context) error {
 func (s *liveStream) judge(err error) (pause time.Duration, final bool) {
 	pause = delay(s.failures, err)
 	var refusal *LiveError
-	if errors.As(err, &refusal) {
+	var last *finalError
+	if errors.As(err, &refusal) || errors.As(err, &last) {
 		return 0, true
 	}
 	var p *Problem
@@ -82,9 +89,6 @@ func (s *liveStream) judge(err error) (pause time.Duration, final bool) {
 			return pause, s.loginRefused()
 		}
 		return max(pause, time.Second), p.Status < 500 && p.Status != 429 && p.Status != 408
-	}
-	if errors.Is(err, errRefused) {
-		return 0, true
 	}
 	switch code, _ := closeCode(err); code {
 	case codeLogin:
@@ -95,8 +99,6 @@ func (s *liveStream) judge(err error) (pause time.Duration, final bool) {
 		return max(pause, mathrand.N(restartSpread)), false
 	case websocket.CloseTryAgainLater, codeOverLimit:
 		return max(pause, overloadDelay+mathrand.N(overloadDelay)), false
-	case codeProtocol, codeForbidden, websocket.CloseMessageTooBig:
-		return 0, true
 	}
 	return pause, false
 }
@@ -113,13 +115,16 @@ func (s *liveStream) connect(ctx context.Context) error {
 		return errStopped
 	}
 	token, err := s.client.login.token(ctx, s.refused)
+	if errors.Is(err, errRefused) && s.refusal != nil {
+		return &finalError{s.refusal}
+	}
 	if err != nil {
 		return err
 	}
 	socket, err := s.client.openSocket(ctx, token)
 	if err != nil {
 		if errors.Is(err, ErrNotAuthenticated) {
-			s.refused = token
+			s.refused, s.refusal = token, err
 		}
 		return err
 	}
@@ -135,6 +140,7 @@ func (s *liveStream) connect(ctx context.Context) error {
 	switch code {
 	case codeLogin:
 		s.refused = token
+		s.refusal = &LiveError{Code: code, Detail: reason}
 	case codeProtocol, codeForbidden, websocket.CloseMessageTooBig:
 		return &LiveError{Code: code, Detail: reason}
 	}
