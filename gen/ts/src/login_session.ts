@@ -34,6 +34,7 @@ export class LoginSession {
   #tokens: SharedTokens | undefined; // undefined before login, and while the next login is awaited
   #renewal: Promise<void> | undefined;
   #ended: SessionEndedError | undefined;
+  #joined: (() => void) | undefined; // ends waiting for credentials
   #isNewest = true; // no other tab has logged in since: new tabs join this login session
 
   constructor(options: LoginSessionOptions) {
@@ -106,10 +107,13 @@ export class LoginSession {
   async #renew(tokens: SharedTokens | undefined): Promise<void> {
     if (tokens) {
       const problem = await this.#tabs.exclusively(() => this.#refresh(tokens));
-      if (!problem) return;
-      const ended = new SessionEndedError(problem.detail, { cause: problem });
-      this.#tell(ended, false);
-      this.#lose(ended);
+      if (problem) {
+        const ended = new SessionEndedError(problem.detail, { cause: problem });
+        this.#tell(ended, false);
+        this.#lose(ended);
+      } else if (this.#tokens) {
+        return;
+      }
     }
     if (this.#ended) throw this.#ended;
     await this.#logIn();
@@ -134,6 +138,7 @@ export class LoginSession {
         this.#adopt(shared(data, id, turn + 1, sent));
         return undefined;
       } catch (err) {
+        if (this.#tokens?.id !== id) return undefined; // another tab has said that it ended
         if (isProblem(err, 'not-authenticated', 'invalid-request')) return err;
         const delay = delayAfter(attempt, headersOf(err));
         if (performance.now() + delay - start > refreshTime) throw err;
@@ -145,16 +150,18 @@ export class LoginSession {
   async #logIn(signal?: AbortSignal): Promise<void> {
     const { client, login: source } = this.#options;
     if (!source) throw new SessionEndedError('There is no session to continue: log in');
-    let body: LoginRequest;
+    const joined = new Promise<undefined>((resolve) => (this.#joined = () => resolve(undefined)));
+    const asked = typeof source === 'function' ? abortable(ask(source), signal) : source;
+    let body: LoginRequest | undefined;
     try {
-      body = typeof source === 'function' ? await abortable(ask(source), signal) : source;
+      body = await Promise.race([asked, joined]);
     } catch (err) {
-      if (this.#tokens) return; // another tab has logged in
       signal?.throwIfAborted();
       const ended = new SessionEndedError('There was no login', { cause: err });
       this.#end(ended);
       throw ended;
     }
+    if (!body) return; // another tab has logged in
     const sent = Date.now();
     const { data } = await login({ client, body, signal: signal ?? null });
     this.#isNewest = true;
@@ -178,6 +185,7 @@ export class LoginSession {
 
   #use(tokens: SharedTokens): void {
     this.#tokens = tokens;
+    this.#joined?.();
     this.#options.onToken(tokens.access);
   }
 

@@ -29,7 +29,8 @@ export interface ConnectOptions {
   /**
    * Username and password to log in with. A function is asked for them only when there is no
    * session to continue, and again when the session has ended: it may show a dialog, and calls
-   * wait for it. If it rejects, the session is over. Without `login`, the session of the storage or
+   * wait for it, until another tab has logged in (`token` event). If it rejects, the session is
+   * over. Without `login`, the session of the storage or
    * of another tab is continued.
    */
   login?: LoginRequest | (() => LoginRequest | Promise<LoginRequest>);

@@ -45,10 +45,15 @@ async function open({ locks = true } = {}) {
 
 /** Connects in a page, and calls the server again and again. `seen` counts what happens. */
 const work = (page, options) =>
-  page.evaluate(async ({ storage, ...options }) => {
+  page.evaluate(async ({ storage, asks, ...options }) => {
     const { connect } = await import('/client/session.js');
     const { getCurrentUser } = await import('/client/index.js');
-    const oei = await connect({ ...options, ...(storage && { storage: window[storage] }) });
+    const dialog = () => new Promise((resolve) => asks.user && setTimeout(resolve, 300, asks.user));
+    const oei = await connect({
+      ...options,
+      ...(storage && { storage: window[storage] }),
+      ...(asks && { login: dialog }),
+    });
     const seen = { calls: 0, tokens: 0, ends: 0, failures: [] };
     Object.assign(window, { oei, seen });
     oei.on('token', () => seen.tokens++);
@@ -130,6 +135,25 @@ test('a tab that was frozen for longer than the grace continues the session', as
   const { calls } = await seenBy(frozen);
   await until(async () => (await seenBy(frozen)).calls > calls + 20);
   await checkTabs([first, frozen], faults);
+  await close();
+});
+
+test('when the session has ended, a login in one tab is enough', async () => {
+  const { first, another, faults, close } = await open();
+  await work(first, { asks: { user: admin } });
+  const second = await another();
+  await work(second, { asks: {} }); // a dialog that is never filled in
+  const token = await first.evaluate(() => oei.token());
+  const headers = { Authorization: `Bearer ${token}` };
+  await fetch(`${server.origin}/api/auth/logout`, { method: 'POST', headers });
+  await until(() => proxy.count('POST', login) === 2);
+  const { calls } = await seenBy(second);
+  await until(async () => (await seenBy(second)).calls > calls + 20);
+  for (const tab of [first, second]) {
+    const { ends, failures } = await seenBy(tab);
+    assert.deepEqual([ends, failures], [0, []]);
+  }
+  assert.deepEqual(faults, []);
   await close();
 });
 
