@@ -72,7 +72,7 @@ func (c *conn) authenticate(req *authRequest) {
 // Serve has allowed the topics.
 func (c *conn) accept(reqID string, id Identity, allowed bool) {
 	if !c.hub.setIdentity(c, &id) {
-		c.end(CloseOverLimit, "too many connections of this user")
+		c.end(CloseOverLimit, "too many connections of this user or API key")
 		return
 	}
 	c.sendAuthenticated(reqID, id)

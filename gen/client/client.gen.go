@@ -6747,11 +6747,12 @@ type ClientInterface interface {
 	//
 	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-	// by every instance. The key with other readings is answered with 422. While the first request
-	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-	// after a 503, or when the server stopped between the commit and keeping the answer, the next
-	// request with the key is carried out, and stored readings are `duplicate`.
+	// readings of the same user or API key is answered as the first time, with
+	// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+	// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+	// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+	// and keeping the answer, the next request with the key is carried out, and stored readings
+	// are `duplicate`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6768,11 +6769,12 @@ type ClientInterface interface {
 	//
 	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-	// by every instance. The key with other readings is answered with 422. While the first request
-	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-	// after a 503, or when the server stopped between the commit and keeping the answer, the next
-	// request with the key is carried out, and stored readings are `duplicate`.
+	// readings of the same user or API key is answered as the first time, with
+	// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+	// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+	// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+	// and keeping the answer, the next request with the key is carried out, and stored readings
+	// are `duplicate`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -8467,11 +8469,12 @@ func (c *Client) ListReadings(ctx context.Context, params *ListReadingsParams, r
 //
 // Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 // first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-// by every instance. The key with other readings is answered with 422. While the first request
-// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-// after a 503, or when the server stopped between the commit and keeping the answer, the next
-// request with the key is carried out, and stored readings are `duplicate`.
+// readings of the same user or API key is answered as the first time, with
+// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+// and keeping the answer, the next request with the key is carried out, and stored readings
+// are `duplicate`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8498,11 +8501,12 @@ func (c *Client) WriteReadingsWithBody(ctx context.Context, params *WriteReading
 //
 // Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 // first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-// by every instance. The key with other readings is answered with 422. While the first request
-// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-// after a 503, or when the server stopped between the commit and keeping the answer, the next
-// request with the key is carried out, and stored readings are `duplicate`.
+// readings of the same user or API key is answered as the first time, with
+// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+// and keeping the answer, the next request with the key is carried out, and stored readings
+// are `duplicate`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -15612,11 +15616,12 @@ type ClientWithResponsesInterface interface {
 	//
 	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-	// by every instance. The key with other readings is answered with 422. While the first request
-	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-	// after a 503, or when the server stopped between the commit and keeping the answer, the next
-	// request with the key is carried out, and stored readings are `duplicate`.
+	// readings of the same user or API key is answered as the first time, with
+	// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+	// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+	// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+	// and keeping the answer, the next request with the key is carried out, and stored readings
+	// are `duplicate`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15633,11 +15638,12 @@ type ClientWithResponsesInterface interface {
 	//
 	// Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 	// first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-	// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-	// by every instance. The key with other readings is answered with 422. While the first request
-	// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-	// after a 503, or when the server stopped between the commit and keeping the answer, the next
-	// request with the key is carried out, and stored readings are `duplicate`.
+	// readings of the same user or API key is answered as the first time, with
+	// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+	// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+	// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+	// and keeping the answer, the next request with the key is carried out, and stored readings
+	// are `duplicate`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -26078,11 +26084,12 @@ func (c *ClientWithResponses) ListReadingsWithResponse(ctx context.Context, para
 //
 // Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 // first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-// by every instance. The key with other readings is answered with 422. While the first request
-// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-// after a 503, or when the server stopped between the commit and keeping the answer, the next
-// request with the key is carried out, and stored readings are `duplicate`.
+// readings of the same user or API key is answered as the first time, with
+// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+// and keeping the answer, the next request with the key is carried out, and stored readings
+// are `duplicate`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26105,11 +26112,12 @@ func (c *ClientWithResponses) WriteReadingsWithBodyWithResponse(ctx context.Cont
 //
 // Sending the same body again is harmless: stored readings are then `duplicate`. To get the
 // first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
-// readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
-// by every instance. The key with other readings is answered with 422. While the first request
-// is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
-// after a 503, or when the server stopped between the commit and keeping the answer, the next
-// request with the key is carried out, and stored readings are `duplicate`.
+// readings of the same user or API key is answered as the first time, with
+// `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+// with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+// answers with status 200 are kept: after a 503, or when the server stopped between the commit
+// and keeping the answer, the next request with the key is carried out, and stored readings
+// are `duplicate`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

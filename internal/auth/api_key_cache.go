@@ -34,8 +34,8 @@ func newAPIKeyCache(st *store.Store) *apiKeyCache {
 }
 
 // get returns the API key with prefix, also an expired one, or store.ErrNotFound. A key in memory
-// that is not as wanted is read from the database all the same, so that the time that a wrong secret
-// takes does not tell which prefixes exist.
+// that is not as wanted is read from the database all the same, so that the time that a wrong
+// secret takes does not tell which prefixes exist.
 func (c *apiKeyCache) get(
 	ctx context.Context, prefix string, isWanted func(store.APIKey) bool,
 ) (store.APIKey, error) {

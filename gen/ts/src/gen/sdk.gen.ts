@@ -481,11 +481,12 @@ export const listReadings = <ThrowOnError extends boolean = true>(options: Optio
  *
  * Sending the same body again is harmless: stored readings are then `duplicate`. To get the
  * first answer again, send an `Idempotency-Key`: for 24 hours the same key with the same
- * readings of the same user is answered as the first time, with `Idempotency-Replayed: true`,
- * by every instance. The key with other readings is answered with 422. While the first request
- * is in progress the answer is 409 with `Retry-After`. Only answers with status 200 are kept:
- * after a 503, or when the server stopped between the commit and keeping the answer, the next
- * request with the key is carried out, and stored readings are `duplicate`.
+ * readings of the same user or API key is answered as the first time, with
+ * `Idempotency-Replayed: true`, by every instance. The key with other readings is answered
+ * with 422. While the first request is in progress the answer is 409 with `Retry-After`. Only
+ * answers with status 200 are kept: after a 503, or when the server stopped between the commit
+ * and keeping the answer, the next request with the key is carried out, and stored readings
+ * are `duplicate`.
  *
  */
 export const writeReadings = <ThrowOnError extends boolean = true>(options: Options<WriteReadingsData, ThrowOnError>) => (options.client ?? client).post<WriteReadingsResponses, WriteReadingsErrors, ThrowOnError>({
