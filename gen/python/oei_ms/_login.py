@@ -51,9 +51,10 @@ class Login:
         if self._lock.acquire(blocking=False):  # one thread refreshes early, others need not wait
             try:
                 self._refresh_at = now + 5  # the next attempt, if this one fails
-                return self._renewed(tokens.access_token, retries=0)
-            except ConnectionFailed:
-                pass
+                return self._renewed(tokens.access_token)
+            except Error as error:
+                if getattr(error, "status", 503) < 500 and not isinstance(error, ConnectionFailed):
+                    raise
             finally:
                 self._lock.release()
         return tokens.access_token
@@ -80,22 +81,20 @@ class Login:
         with self._lock:
             return self._renewed(refused)
 
-    def _renewed(self, refused: Optional[str], retries: Optional[int] = None) -> str:
+    def _renewed(self, refused: Optional[str]) -> str:
         """Returns a new token, or that of the thread that was faster. The lock is held."""
         if self._tokens is not None and self._tokens.access_token != refused:
             return self._tokens.access_token
         since = time.monotonic()
-        tokens = self._refreshed(retries) or self._logged_in()
+        tokens = self._refreshed() or self._logged_in()
         self.adopt(tokens, since)
         return tokens.access_token
 
-    def _refreshed(self, retries: Optional[int]) -> Optional[Tokens]:
+    def _refreshed(self) -> Optional[Tokens]:
         if self._tokens is None:
             return None
         try:
-            return self._post(
-                "/api/auth/refresh", {"refresh_token": self._tokens.refresh_token}, retries
-            )
+            return self._post("/api/auth/refresh", {"refresh_token": self._tokens.refresh_token})
         except Error as error:
             if getattr(error, "status", 0) != 401:
                 raise
@@ -107,14 +106,18 @@ class Login:
             raise SessionEnded("the login has ended; log in again")
         return self._post("/api/auth/login", {"username": self.username, "password": self.password})
 
-    def _post(self, path: str, body: Any, retries: Optional[int] = None) -> Tokens:
-        return self.call(
-            "POST",
-            path,
-            lambda answer: Tokens.from_json(answer.json()),
-            body=body,
-            public=True,
-            repeatable=True,
-            retries=retries,
-            timeout=REFRESH_TIMEOUT_SECONDS,
-        )
+    def _post(self, path: str, body: Any) -> Tokens:
+        """Exchanges tokens once; the call that needs them is repeated, since it was not sent."""
+        try:
+            return self.call(
+                "POST",
+                path,
+                lambda answer: Tokens.from_json(answer.json()),
+                body=body,
+                public=True,
+                retries=0,
+                timeout=REFRESH_TIMEOUT_SECONDS,
+            )
+        except ConnectionFailed as failure:
+            failure.was_sent = False
+            raise

@@ -200,7 +200,7 @@ class Session:
         self, method: str, path: str, decode: Callable[[Answer], T], *,
         query: Optional[Dict[str, Any]] = None, headers: Optional[Headers] = None,
         body: Optional[Dict[str, Any]] = None, nullable: Sequence[str] = (),
-        public: bool = False, expected: Sequence[int] = (), repeatable: Optional[bool] = None,
+        public: bool = False, expected: Sequence[int] = (),
         retries: Optional[int] = None, timeout: Optional[float] = None,
     ) -> T:
         """Calls an operation and returns its decoded answer.
@@ -213,10 +213,9 @@ class Session:
             content = encode(members_to_json(body.items(), nullable))
         sent = {name: value for name, value in (headers or {}).items() if value is not None}
         target = self._connections.prefix + path + _query(query)
-        if repeatable is None:
-            repeatable = "Idempotency-Key" in sent or (
-                method in ("GET", "PUT", "DELETE") and "If-Match" not in sent
-            )
+        repeatable = "Idempotency-Key" in sent or (
+            method in ("GET", "PUT", "DELETE") and "If-Match" not in sent
+        )
         retries = self._retries if retries is None else retries
         error: Error
         for attempt in range(retries + 1):
@@ -226,6 +225,8 @@ class Session:
                     return _decoded(answer, decode)
                 problem = answer.problem()
                 error, wait = problem, _retry_after(problem, repeatable)
+            except ProblemError as problem:  # of the login
+                error, wait = problem, _retry_after(problem, True)
             except ConnectionFailed as failure:
                 error, wait = failure, 0.0 if repeatable or not failure.was_sent else None
                 if isinstance(failure.__cause__, ssl.SSLCertVerificationError):

@@ -76,6 +76,14 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(self.proxy.count("/auth/refresh"), 3)
         self.assertEqual(self.proxy.count("/auth/login"), 1)
 
+    def test_a_creation_waits_for_the_login(self):
+        client = self.client()
+        busy = 503, {**PROBLEM, "Retry-After": "1"}, UNAVAILABLE
+        self.proxy.faults = [("/auth/login", "lose answer"), ("/auth/login", busy)]
+        client.create_gateway("Patient")
+        self.assertEqual(self.proxy.count("/auth/login"), 3)
+        self.assertEqual(self.proxy.count("/api/gateways"), 1)
+
     def test_a_401_is_answered_by_one_refresh(self):
         client = self.client()
         client.get_current_user()
