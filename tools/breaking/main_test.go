@@ -44,9 +44,9 @@ var breaks = map[string]struct{ from, to, want string }{
 	},
 	"another role": {
 		"server's own gateway is included only with `is_system=true`.\n" +
-			"      security: [{oauth2: [viewer]}]",
+			"      security: [{oauth2: [viewer]}",
 		"server's own gateway is included only with `is_system=true`.\n" +
-			"      security: [{oauth2: [admin]}]",
+			"      security: [{oauth2: [admin]}",
 		"- GET /api/gateways the security scope `admin` was added",
 	},
 }
