@@ -27,7 +27,7 @@
 //		case oei.LiveReading:
 //			fmt.Println(m.SensorID, m.Timestamp, m.Value)
 //		case oei.LiveAlarm:
-//			fmt.Println(m.Event.Kind, m.Event.Name)
+//			fmt.Println(m.Event.Kind, m.Event.Message)
 //		}
 //	}
 //

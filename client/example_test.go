@@ -42,7 +42,7 @@ func Example() {
 		case oei.LiveAlarm:
 			fmt.Println(m.Event.Kind)
 		case oei.LiveReading:
-			fmt.Println(m.Origin, m.Quality, m.Value.MustGet())
+			fmt.Println(m.Origin, m.Quality, m.Value)
 			return
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/oei-ms/oei-ms/gen/client"
@@ -21,7 +22,7 @@ type LiveReading struct {
 	GatewayID  ID
 	SensorType SensorType // empty for sensors of the server itself
 	Timestamp  time.Time
-	Value      Nullable[float64]
+	Value      float64 // in the sensor's unit; NaN when there is none
 	Quality    Quality
 	Origin     Origin
 }
@@ -226,9 +227,12 @@ func readingOf(r client.WsSensorReading, origin Origin) LiveReading {
 		SensorID:  r.SensorID,
 		GatewayID: r.GatewayID,
 		Timestamp: r.Data.Timestamp,
-		Value:     r.Data.Value,
+		Value:     math.NaN(),
 		Quality:   r.Data.Quality,
 		Origin:    origin,
+	}
+	if value, err := r.Data.Value.Get(); err == nil {
+		reading.Value = value
 	}
 	if r.SensorType != nil {
 		reading.SensorType = *r.SensorType

@@ -31,7 +31,7 @@ func follow(ctx context.Context, c *oei.Client, options ...oei.LiveOption) *foll
 		for message, err := range c.Live(ctx, append(options, oei.States())...) {
 			switch m := message.(type) {
 			case oei.LiveReading:
-				f.readings <- m.Value.MustGet()
+				f.readings <- m.Value
 			case oei.LiveAlarm:
 				f.alarms <- m
 			case oei.LiveState:

@@ -575,8 +575,8 @@ const (
 
 // Values of DataSource.
 const (
-	DataSourceN1H = client.DataSourceN1H
-	DataSourceN1M = client.DataSourceN1M
+	DataSource1H  = client.DataSourceN1H
+	DataSource1M  = client.DataSourceN1M
 	DataSourceRaw = client.DataSourceRaw
 )
 
@@ -648,28 +648,28 @@ const (
 
 // Values of Interval.
 const (
-	IntervalN10M = client.IntervalN10M
-	IntervalN10S = client.IntervalN10S
-	IntervalN12H = client.IntervalN12H
-	IntervalN15M = client.IntervalN15M
-	IntervalN15S = client.IntervalN15S
-	IntervalN1D  = client.IntervalN1D
-	IntervalN1H  = client.IntervalN1H
-	IntervalN1M  = client.IntervalN1M
-	IntervalN1Mo = client.IntervalN1Mo
-	IntervalN1S  = client.IntervalN1S
-	IntervalN1W  = client.IntervalN1W
-	IntervalN2H  = client.IntervalN2H
-	IntervalN2M  = client.IntervalN2M
-	IntervalN2S  = client.IntervalN2S
-	IntervalN30M = client.IntervalN30M
-	IntervalN30S = client.IntervalN30S
-	IntervalN3H  = client.IntervalN3H
-	IntervalN4H  = client.IntervalN4H
-	IntervalN5M  = client.IntervalN5M
-	IntervalN5S  = client.IntervalN5S
-	IntervalN6H  = client.IntervalN6H
-	IntervalN8H  = client.IntervalN8H
+	Interval10M = client.IntervalN10M
+	Interval10S = client.IntervalN10S
+	Interval12H = client.IntervalN12H
+	Interval15M = client.IntervalN15M
+	Interval15S = client.IntervalN15S
+	Interval1D  = client.IntervalN1D
+	Interval1H  = client.IntervalN1H
+	Interval1M  = client.IntervalN1M
+	Interval1Mo = client.IntervalN1Mo
+	Interval1S  = client.IntervalN1S
+	Interval1W  = client.IntervalN1W
+	Interval2H  = client.IntervalN2H
+	Interval2M  = client.IntervalN2M
+	Interval2S  = client.IntervalN2S
+	Interval30M = client.IntervalN30M
+	Interval30S = client.IntervalN30S
+	Interval3H  = client.IntervalN3H
+	Interval4H  = client.IntervalN4H
+	Interval5M  = client.IntervalN5M
+	Interval5S  = client.IntervalN5S
+	Interval6H  = client.IntervalN6H
+	Interval8H  = client.IntervalN8H
 )
 
 // Values of LivenessStatus.

@@ -5,40 +5,22 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"net/http"
 
-	"github.com/oei-ms/oei-ms/gen/client"
+	oei "github.com/oei-ms/oei-ms/client"
 )
 
 func main() {
 	ctx := context.Background()
-	api, err := client.NewClientWithResponses("http://localhost:8000")
+	c, err := oei.Dial(ctx, "http://localhost:8000",
+		oei.Password("admin", "correct horse battery"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	login, err := api.LoginWithResponse(ctx, client.LoginRequest{
-		Username: "admin",
-		Password: "correct horse battery",
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	if login.JSON200 == nil {
-		log.Fatalf("login: %s", login.Body)
-	}
-	authorize := func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer "+login.JSON200.AccessToken)
-		return nil
-	}
-
-	latest, err := api.ListLatestReadingsWithResponse(ctx, nil, authorize)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if latest.JSON200 == nil {
-		log.Fatalf("latest readings: %s", latest.Body)
-	}
-	for _, reading := range *latest.JSON200 {
+	defer c.Close()
+	for reading, err := range c.LatestReadings(ctx, nil) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		value := "no value"
 		if !reading.Value.IsNull() {
 			value = fmt.Sprint(reading.Value.MustGet())

@@ -16,6 +16,9 @@ var internal = regexp.MustCompile(
 	`Response$|Response(\d{3}|Default)Headers$|RequestBody$|^Client|^HttpRequestDoer$|` +
 		`^RequestEditorFn$|^Ws|^Problem(Type)?$`)
 
+// digitPrefix is the letter that gen/client puts before a value that begins with a digit.
+var digitPrefix = regexp.MustCompile(`([a-z])N(\d)`)
+
 // writeTypes writes aliases of the types and constants of gen/client, and the contract's version.
 func writeTypes(out *bytes.Buffer, contract *openapi3.T, d *declarations) error {
 	fmt.Fprintf(out, "import %q\n\n", "github.com/oei-ms/oei-ms/gen/client")
@@ -43,7 +46,7 @@ func writeTypes(out *bytes.Buffer, contract *openapi3.T, d *declarations) error 
 		}
 		fmt.Fprintf(out, "// Values of %s.\nconst (\n", d.public(t.name))
 		for _, c := range groups[t.name] {
-			name := c.name
+			name := digitPrefix.ReplaceAllString(c.name, "$1$2")
 			if d.own[name] {
 				name += "Value"
 			}
