@@ -98,6 +98,7 @@ const updateMs = 200; // between two updates of the subscriptions
  */
 export class Live {
   readonly #session: LiveSession;
+  readonly #base: URL;
   readonly #WebSocket: new (url: string) => WebSocket;
   readonly #fetch: typeof fetch | undefined;
   readonly #connection: Connection;
@@ -116,6 +117,8 @@ export class Live {
   #token?: string;
   #refused?: string; // the token that was refused last
   #receivedAt?: number;
+  #expiry = NaN; // of the login, by the server's clock
+  #loggedInAt = 0; // when that expiry was first seen
   #renewAt = Infinity;
   #skew = 0; // milliseconds that the server's clock is ahead
   #ticked = Date.now();
@@ -138,6 +141,7 @@ export class Live {
     const { WebSocket = globalThis.WebSocket } = options;
     if (!WebSocket) throw new TypeError('Give a WebSocket class: Node.js has one from 22 on');
     this.#WebSocket = WebSocket;
+    this.#base = base(this.#session.url);
     this.#fetch = options.fetch ?? this.#session.client?.getConfig().fetch;
     this.#position = options.resume;
     this.#connection = {
@@ -279,9 +283,14 @@ export class Live {
   }
 
   #open(token: string): void {
-    const url = new URL('ws', base(this.#session.url));
+    const url = new URL('ws', this.#base);
     url.protocol = url.protocol.replace('http', 'ws');
-    const socket = (this.#socket = new this.#WebSocket(url.href));
+    let socket: WebSocket;
+    try {
+      socket = this.#socket = new this.#WebSocket(url.href);
+    } catch (error) {
+      return this.#lost(1006, String(error)); // such as by the content security policy
+    }
     socket.onopen = () => this.#send({ type: 'auth', token });
     socket.onmessage = (e) => this.#receive(JSON.parse(String(e.data)) as WsServerMessage);
     socket.onclose = (e) => this.#lost(e.code, e.reason);
@@ -306,8 +315,7 @@ export class Live {
       case 'authenticated':
         return this.#authenticated(Date.parse(message.expires_at ?? '') || Infinity);
       case 'ping':
-        this.#skew = Date.parse(message.time) - Date.now();
-        return;
+        return this.#setClock(Date.parse(message.time) - Date.now());
       case 'sensor_data':
         return this.#reading(message);
       case 'sensor_data_batch':
@@ -346,9 +354,18 @@ export class Live {
     for (const c of this.#of(...topics)) c.confirm(topics);
   }
 
+  #setClock(skew: number): void {
+    const isNews = Math.abs(skew - this.#skew) > tickMs;
+    this.#skew = skew;
+    if (isNews) this.#planRenewal();
+  }
+
   #authenticated(expiry: number): void {
-    const left = expiry - this.#skew - Date.now();
-    this.#renewAt = Date.now() + Math.max(0.8 * left, tickMs);
+    if (expiry !== this.#expiry) {
+      this.#expiry = expiry;
+      this.#loggedInAt = Date.now();
+    }
+    this.#planRenewal();
     if (this.#isOpen) return;
     clearTimeout(this.#deadline);
     this.#deadline = undefined;
@@ -358,6 +375,14 @@ export class Live {
     this.#set({ state: 'live' });
     this.#updatedAt = 0;
     this.#update();
+  }
+
+  // After four fifths of the lifetime, by the clock of the server; then often, until there is another
+  // token: a session may return the current one while it gets the next.
+  #planRenewal(): void {
+    const lifetime = this.#expiry - this.#skew - this.#loggedInAt;
+    const soonest = Date.now() + Math.max(lifetime / 20, tickMs);
+    this.#renewAt = Math.max(this.#loggedInAt + 0.8 * lifetime, soonest);
   }
 
   #reading({ sensor_id, data, gateway_id, sensor_type }: WsSensorReading): void {
@@ -442,7 +467,7 @@ export class Live {
         this.#forget(affected);
         break;
       case 'snapshot_too_large':
-        for (const c of this.#of(...affected)) c.missed('snapshot', Date.now());
+        for (const c of this.#of(...affected)) if (!c.gapless) c.missed('snapshot', Date.now());
         this.#complete(affected);
         break;
       case 'not_authenticated':
@@ -619,7 +644,7 @@ export class Live {
 
   async #get(path: string, signal: AbortSignal): Promise<Response> {
     const fetch = this.#fetch ?? globalThis.fetch;
-    const response = await fetch(new URL(path, base(this.#session.url)), {
+    const response = await fetch(new URL(path, this.#base), {
       headers: { Authorization: `Bearer ${await this.#session.token()}` },
       signal: AbortSignal.any([signal, AbortSignal.timeout(connectMs)]),
     });

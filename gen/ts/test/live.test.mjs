@@ -161,6 +161,26 @@ test('a subscription is ready when the server has accepted all of its topics', a
   assert.deepEqual(isReady, [true, 1000, true, 1000]);
 });
 
+test('without topics a subscription is ready at once', async () => {
+  const { live } = await start();
+  await live.subscribe([]).ready;
+});
+
+test('a wrong address is an error at once, a refused WebSocket is tried again', async () => {
+  assert.throws(
+    () => new Live({ url: 'nowhere', token: () => 't', WebSocket: FakeSocket }),
+    TypeError,
+  );
+  const { live, states } = await start({
+    WebSocket: class {
+      constructor() {
+        throw new Error('not allowed');
+      }
+    },
+  });
+  assert.deepEqual([live.state.state, states.at(-1).reason], ['waiting', 'Error: not allowed']);
+});
+
 test('finds /ws below the address of the server', async () => {
   for (const url of [
     'http://h:1',
@@ -376,7 +396,6 @@ test('renews the login of an open socket by the clock of the server', async () =
   const behind = 3_600_000; // the clock of this machine
   sockets[0].login(Date.now() + behind + 100_000);
   sockets[0].ping(Date.now() + behind);
-  sockets[0].login(Date.now() + behind + 100_000); // as after an earlier renewal
   for (let i = 0; i < 9; i++) {
     await pass(10_000);
     sockets[0].ping(Date.now() + behind);

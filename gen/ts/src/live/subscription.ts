@@ -202,7 +202,7 @@ export class Consumer implements Subscription {
   confirm(topics: Iterable<Topic>): void {
     for (const topic of topics) this.#pending.delete(topic);
     if (this.#pending.size > 0) return;
-    if (this.topics.size > 0) this.#settle.resolve();
+    this.#settle.resolve();
     if (this.#lostAt === undefined) return;
     const lostAt = this.#lostAt;
     this.#lostAt = undefined;
@@ -258,8 +258,8 @@ export class Consumer implements Subscription {
       this.awaited.delete(topic);
     }
     this.emit({ type: 'refused', topics, code, detail });
-    this.confirm(topics);
-    if (this.topics.size === 0) this.end(new LiveError(code, `${detail}: ${topics.join(', ')}`));
+    if (this.topics.size > 0) this.confirm(topics);
+    else this.end(new LiveError(code, `${detail}: ${topics.join(', ')}`));
   }
 
   unsubscribe(): void {
