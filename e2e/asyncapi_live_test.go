@@ -18,7 +18,7 @@ import (
 
 // vary lists the members of each message of WebSocket that depend on time and database.
 var vary = map[string][]string{
-	"authenticated":  {"user_id", "expires_at"},
+	"authenticated":  {"user_id", "api_key_id", "expires_at"},
 	"subscribed":     {"epoch", "offset"},
 	"gateway_status": {"timestamp"},
 	"alarm":          {"epoch", "offset", "at", "recorded_at", "alarm_id"},
@@ -106,8 +106,11 @@ func (s *documentedSocket) play(message, example string) {
 
 // tokenOf returns the access token for an example of auth.
 func (s *documentedSocket) tokenOf(example string) string {
-	if example != "another_user" {
+	switch example {
+	case "log_in":
 		return strings.TrimPrefix(s.auth, "Bearer ")
+	case "log_in_with_api_key":
+		return s.post("/api/api-keys", `{"name":"Kiosk","role":"viewer"}`)["key"].(string)
 	}
 	const password = "a password of the examples"
 	s.post("/api/users", fmt.Sprintf(
@@ -241,6 +244,7 @@ func TestAsyncAPI_LiveExamplesAreAnsweredAsWritten(t *testing.T) {
 	} {
 		first.play(example.message, example.name)
 	}
+	d.open(nil).play("WsAuth", "log_in_with_api_key")
 	gateway, alarms := d.loggedIn(), d.loggedIn()
 	gateway.play("WsSubscribe", "gateway")
 	alarms.write(map[string]any{"type": "subscribe", "topics": []string{"alarms"}})

@@ -104,7 +104,7 @@ func TestAsyncAPI_HasEveryTopic(t *testing.T) {
 func TestAsyncAPI_HasTheLimits(t *testing.T) {
 	cfg, limits := DefaultConfig(), asyncapitest.CodeLimits{}
 	limits.Setting("connections in all", cfg.MaxConnections, "OEI_PUSH_MAX_CONNECTIONS")
-	limits.Setting("connections of a user", cfg.MaxConnectionsPerUser,
+	limits.Setting("connections of a user or API key", cfg.MaxConnectionsPerUser,
 		"OEI_PUSH_MAX_CONNECTIONS_PER_USER")
 	limits.Setting("connections from an address", cfg.MaxConnectionsPerAddress,
 		"OEI_PUSH_MAX_CONNECTIONS_PER_ADDRESS")

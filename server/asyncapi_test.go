@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -12,8 +14,20 @@ import (
 
 // asyncDocument is what the tests read of asyncapi.yaml.
 type asyncDocument struct {
+	Servers map[string]struct {
+		Security []struct {
+			Ref string `json:"$ref"`
+		}
+	}
 	Channels map[string]struct {
-		Address string
+		Address  string
+		Bindings struct {
+			WS struct {
+				Query struct {
+					Properties map[string]any
+				}
+			}
+		}
 		Servers []struct {
 			Ref string `json:"$ref"`
 		}
@@ -69,6 +83,44 @@ func TestAsyncAPI_HasEveryWebSocketOfTheContract(t *testing.T) {
 	}
 	for address := range addresses {
 		t.Errorf("openapi.yaml lacks the path %s", address)
+	}
+}
+
+// TestAsyncAPI_HasEveryLoginOfWebSockets compares the ways to log in, and the parameters of the
+// address.
+func TestAsyncAPI_HasEveryLoginOfWebSockets(t *testing.T) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := readAsyncAPI(t)
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, requirement := range *doc.Paths.Value("/ws").Get.Security {
+		if len(requirement) == 0 {
+			want["auth"] = true // a message
+		}
+		for scheme := range requirement {
+			if scheme == "oauth2" {
+				scheme = "bearer"
+			}
+			want[scheme] = true
+		}
+	}
+	for _, scheme := range document.Servers[liveServer].Security {
+		got[strings.TrimPrefix(scheme.Ref, "#/components/securitySchemes/")] = true
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("logins: asyncapi.yaml has %v, openapi.yaml %v", got, want)
+	}
+	parameters, query := map[string]bool{"ticket": true}, map[string]bool{}
+	for _, parameter := range doc.Paths.Value("/ws").Get.Parameters {
+		parameters[parameter.Value.Name] = true
+	}
+	for name := range document.Channels["live"].Bindings.WS.Query.Properties {
+		query[name] = true
+	}
+	if !maps.Equal(query, parameters) {
+		t.Errorf("parameters: asyncapi.yaml has %v, openapi.yaml %v", query, parameters)
 	}
 }
 
