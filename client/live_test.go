@@ -3,9 +3,11 @@ package oei_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,7 +84,16 @@ func TestLive_MissesNothingThroughRestarts(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f := follow(ctx, c, oei.FromSensor(sensor.ID), oei.Alarms(), oei.FillGaps())
+	var isCut atomic.Bool // while readings are written that the stream cannot see
+	dialer := net.Dialer{}
+	cut := &http.Transport{DialContext: func(ctx context.Context, n, a string) (net.Conn, error) {
+		if isCut.Load() {
+			return nil, errLost
+		}
+		return dialer.DialContext(ctx, n, a)
+	}}
+	follower := s.dial(t, oei.HTTPClient(&http.Client{Transport: cut}))
+	f := follow(ctx, follower, oei.FromSensor(sensor.ID), oei.Alarms(), oei.FillGaps())
 	f.until(t, oei.Connected)
 	value := 80.0
 	write := func() {
@@ -100,11 +111,13 @@ func TestLive_MissesNothingThroughRestarts(t *testing.T) {
 	}
 	write()
 	for _, end := range []func(){s.stop, s.kill} {
+		isCut.Store(true)
 		end()
 		if err := s.run(); err != nil {
 			t.Fatal(err)
 		}
 		write()
+		isCut.Store(false)
 		f.until(t, oei.Connected)
 		write()
 	}
