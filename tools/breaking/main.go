@@ -1,7 +1,7 @@
-// Command breaking compares openapi.yaml with the contract of the last release, and fails for a
-// change that breaks clients, unless docs/released/breaking-changes.md accepts it with a reason. It
-// also fails for an accepted change that is no longer made. With -release it makes the present
-// contract that of the last release. Run it in the root of the repository, by ./task.
+// Command breaking compares openapi.yaml and asyncapi.yaml with the contracts of the last release,
+// and fails for a change that breaks clients, unless docs/released/breaking-changes.md accepts it
+// with a reason. It also fails for an accepted change that is no longer made. With -release it makes
+// the present contracts those of the last release. Run it in the root of the repository, by ./task.
 package main
 
 import (
@@ -16,11 +16,15 @@ import (
 	"strings"
 )
 
-const (
-	contractFile = "openapi.yaml"
-	releasedFile = "docs/released/openapi.yaml"
-	acceptedFile = "docs/released/breaking-changes.md"
+// contracts are the files of what clients rely on.
+type contracts struct{ rest, async string }
+
+var (
+	current  = contracts{"openapi.yaml", "gen/asyncapi/asyncapi.yaml"}
+	released = contracts{"docs/released/openapi.yaml", "docs/released/asyncapi.yaml"}
 )
+
+const acceptedFile = "docs/released/breaking-changes.md"
 
 func main() {
 	release := flag.Bool("release", false, "make the present contract that of the last release")
@@ -29,7 +33,7 @@ func main() {
 	if *release {
 		err = startRelease()
 	} else {
-		err = check(releasedFile, contractFile, acceptedFile)
+		err = check(released, current, acceptedFile)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "breaking:", err)
@@ -39,8 +43,8 @@ func main() {
 
 // check fails when revised breaks clients of released other than by the changes that the file
 // accepted lists, and when that file lists others.
-func check(released, revised, accepted string) error {
-	found, err := breakingChanges(released, revised)
+func check(released, revised contracts, accepted string) error {
+	found, err := released.breakingChanges(revised)
 	if err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func check(released, revised, accepted string) error {
 		}
 	}
 	// oasdiff itself decides what is accepted
-	left, err := breakingChanges(released, revised,
+	left, err := released.breakingChanges(revised,
 		"--err-ignore", accepted, "--warn-ignore", accepted)
 	if err != nil || len(left) == 0 {
 		return err
@@ -64,8 +68,8 @@ func check(released, revised, accepted string) error {
 	for _, c := range left {
 		list += fmt.Sprintf("\n- %s %s. Reason: ", c.place(), c.Text)
 	}
-	return fmt.Errorf("%s breaks clients of the last release in %d places; undo the changes, or "+
-		"add these lines with their reasons to %s:\n%s", revised, len(left), accepted, list)
+	return fmt.Errorf("clients of the last release break in %d places; undo the changes, or add "+
+		"these lines with their reasons to %s:\n%s", len(left), accepted, list)
 }
 
 // change is a breaking change that oasdiff has found.
@@ -82,6 +86,29 @@ func (c change) place() string {
 		return c.Section
 	}
 	return c.Operation + " " + c.Path
+}
+
+// breakingChanges returns what breaks clients of c in revised.
+func (c contracts) breakingChanges(revised contracts, flags ...string) ([]change, error) {
+	dir, err := os.MkdirTemp("", "oei-ms-breaking-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	before, err := asREST(dir, c.async)
+	if err != nil {
+		return nil, err
+	}
+	after, err := asREST(dir, revised.async)
+	if err != nil {
+		return nil, err
+	}
+	ofREST, err := breakingChanges(c.rest, revised.rest, flags...)
+	if err != nil {
+		return nil, err
+	}
+	ofMessages, err := breakingChanges(before, after, flags...)
+	return append(ofREST, ofMessages...), err
 }
 
 func breakingChanges(released, revised string, flags ...string) ([]change, error) {
@@ -149,12 +176,8 @@ func acceptedChanges(file string) (lines []acceptedChange, err error) {
 	return lines, nil
 }
 
-// startRelease copies the contract, and takes the items off the list of accepted changes.
+// startRelease copies the contracts, and takes the items off the list of accepted changes.
 func startRelease() error {
-	contract, err := os.ReadFile(contractFile)
-	if err != nil {
-		return err
-	}
 	list, err := os.ReadFile(acceptedFile)
 	if err != nil {
 		return err
@@ -166,7 +189,16 @@ func startRelease() error {
 		}
 	}
 	return errors.Join(
-		os.WriteFile(releasedFile, contract, 0o644),
+		copyFile(current.rest, released.rest),
+		copyFile(current.async, released.async),
 		os.WriteFile(acceptedFile, []byte(strings.Join(kept, "")), 0o644),
 	)
+}
+
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o644)
 }

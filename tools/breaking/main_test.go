@@ -51,44 +51,62 @@ var breaks = map[string]struct{ from, to, want string }{
 	},
 }
 
-// TestCheck_FindsPlantedBreaks plants breaks in a copy of the contract. Each must be found, be
+// asyncBreaks are such changes of asyncapi.yaml.
+var asyncBreaks = map[string]struct{ from, to, want string }{
+	"a renamed topic": {
+		"address: sensors/{gateway}/{sensor}/data", "address: sensor/{gateway}/{sensor}/data",
+		"- POST /sensors/:gateway/:sensor/data/SensorData api",
+	},
+	"a message that is not sent any more": {
+		"      - $ref: '#/channels/live/messages/WsLagged'\n", "",
+		"- GET /ws/WsLagged api",
+	},
+}
+
+// TestCheck_FindsPlantedBreaks plants breaks in a copy of the contracts. Each must be found, be
 // accepted by the line that the check prints, once that has a reason, and fail again when the
 // change is undone and the line stays.
 func TestCheck_FindsPlantedBreaks(t *testing.T) {
 	t.Chdir("../..")
-	text := read(t, contractFile)
-	planted := text
-	for name, b := range breaks {
-		if !strings.Contains(planted, b.from) {
-			t.Fatalf("%s: the contract has no %q", name, b.from)
+	plant := func(text string, breaks map[string]struct{ from, to, want string }) string {
+		for name, b := range breaks {
+			if !strings.Contains(text, b.from) {
+				t.Fatalf("%s: the contract has no %q", name, b.from)
+			}
+			text = strings.Replace(text, b.from, b.to, 1)
 		}
-		planted = strings.Replace(planted, b.from, b.to, 1)
+		return text
 	}
-	revised := write(t, planted)
-	err := check(contractFile, revised, write(t, "# Accepted\n\nNothing.\n"))
+	revised := contracts{
+		rest:  write(t, plant(read(t, current.rest), breaks)),
+		async: write(t, plant(read(t, current.async), asyncBreaks)),
+	}
+	err := check(current, revised, write(t, "# Accepted\n\nNothing.\n"))
 	if err == nil {
 		t.Fatal("nothing was found")
 	}
-	for name, b := range breaks {
-		if !strings.Contains(err.Error(), b.want) {
-			t.Errorf("%s: got %v, want %q", name, err, b.want)
+	for _, breaks := range []map[string]struct{ from, to, want string }{breaks, asyncBreaks} {
+		for name, b := range breaks {
+			if !strings.Contains(err.Error(), b.want) {
+				t.Errorf("%s: got %v, want %q", name, err, b.want)
+			}
 		}
 	}
 	_, lines, _ := strings.Cut(err.Error(), ":\n\n")
-	if err := check(contractFile, revised, write(t, lines)); err == nil ||
+	if err := check(current, revised, write(t, lines)); err == nil ||
 		!strings.Contains(err.Error(), "does not end with `Reason: …`") {
 		t.Errorf("without reasons: got %v", err)
 	}
 	reasoned := strings.ReplaceAll(lines, "Reason: ", "Reason: a test.")
-	if err := check(contractFile, revised, write(t, reasoned)); err != nil {
+	if err := check(current, revised, write(t, reasoned)); err != nil {
 		t.Errorf("accepted: got %v", err)
 	}
 	first, rest, _ := strings.Cut(reasoned, "\n")
-	if err := check(contractFile, revised, write(t, rest)); err == nil ||
+	if err := check(current, revised, write(t, rest)); err == nil ||
 		!strings.Contains(err.Error(), "in 1 places") {
 		t.Errorf("all but one accepted: got %v", err)
 	}
-	if err := check(contractFile, contractFile, write(t, first)); err == nil ||
+	if err := check(current, current, write(t, first)); err == nil ||
 		!strings.Contains(err.Error(), "accepts a change that is not made") {
 		t.Errorf("accepted and not made: got %v", err)
 	}
@@ -96,15 +114,16 @@ func TestCheck_FindsPlantedBreaks(t *testing.T) {
 
 func TestCheck_PassesWhatBreaksNothing(t *testing.T) {
 	t.Chdir("../..")
-	text := read(t, contractFile)
-	revised := write(t, strings.NewReplacer(
+	text := read(t, current.rest)
+	revised := contracts{async: current.async}
+	revised.rest = write(t, strings.NewReplacer(
 		"maximum: 1000, default: 100", "maximum: 2000, default: 100",
 		"    GatewayCreate:\n      type: object\n", "    GatewayCreate:\n      type: object\n"+
 			"      x-new: true\n",
 		"        uptime_seconds: ", "        load: {type: number, description: Load.}\n"+
 			"        uptime_seconds: ",
 	).Replace(text))
-	if err := check(contractFile, revised, write(t, "")); err != nil {
+	if err := check(current, revised, write(t, "")); err != nil {
 		t.Error(err)
 	}
 }
@@ -112,12 +131,13 @@ func TestCheck_PassesWhatBreaksNothing(t *testing.T) {
 // TestRelease makes a copy of the contract and empties the list.
 func TestRelease(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := os.MkdirAll(filepath.Dir(releasedFile), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	for file, text := range map[string]string{
-		contractFile: "new", releasedFile: "old", acceptedFile: "# A\n\n- GET /x. Reason: y\n",
+		current.rest: "new", current.async: "new messages", released.rest: "old",
+		acceptedFile: "# A\n\n- GET /x. Reason: y\n",
 	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +145,8 @@ func TestRelease(t *testing.T) {
 	if err := startRelease(); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, releasedFile) + "|" + read(t, acceptedFile); got != "new|# A\n\n" {
+	got := read(t, released.rest) + "|" + read(t, released.async) + "|" + read(t, acceptedFile)
+	if got != "new|new messages|# A\n\n" {
 		t.Errorf("got %q", got)
 	}
 }
