@@ -1,7 +1,8 @@
 // Command breaking compares openapi.yaml and asyncapi.yaml with the contracts of the last release,
 // and fails for a change that breaks clients, unless docs/released/breaking-changes.md accepts it
-// with a reason. It also fails for an accepted change that is no longer made. With -release it makes
-// the present contracts those of the last release. Run it in the root of the repository, by ./task.
+// with a reason. It also fails for an accepted change that is no longer made. With -release it
+// makes the present contracts those of the last release. Run it in the root of the repository, by
+// ./task.
 package main
 
 import (
