@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -164,7 +165,9 @@ func newTestBroker(t testing.TB, change func(*Config)) *testBroker {
 				t.Errorf("run: %v", err)
 			}
 		case <-time.After(limit):
-			t.Error("the broker does not stop")
+			var stacks strings.Builder
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			t.Errorf("the broker does not stop: %s", &stacks)
 		}
 	})
 	t.Cleanup(b.stop)
