@@ -5,8 +5,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -64,6 +67,9 @@ func (p *program) withDatabase(
 		if dsn := postgres.RunningDSN(cfg.Cluster.DataDir); dsn != "" {
 			return f(cfg, dsn, log)
 		}
+		if err := refuseBesideDemo(cfg); err != nil {
+			return err
+		}
 	}
 	dsn, stop, err := app.OpenDatabase(ctx, cfg, log)
 	if err != nil {
@@ -71,6 +77,21 @@ func (p *program) withDatabase(
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	return f(cfg, dsn, log)
+}
+
+// refuseBesideDemo refuses to make a new cluster for a command that is probably meant for the
+// demo's.
+func refuseBesideDemo(cfg *configs.Config) error {
+	demo := demoDataDir(cfg.DataDir)
+	exists := func(cluster string) bool {
+		_, err := os.Lstat(filepath.Join(cluster, "pgdata"))
+		return err == nil
+	}
+	if exists(cfg.Cluster.DataDir) || !exists(filepath.Join(demo, "postgres")) {
+		return nil
+	}
+	return fmt.Errorf("there is no database in %s; for that of the demo use DATA_DIR=%s",
+		cfg.DataDir, demo)
 }
 
 // withStore is withDatabase for a command that needs the store, with its schema up to date.

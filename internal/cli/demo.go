@@ -21,7 +21,7 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 		cfg.Log.Level = "warn"
 	}
 	log := cfg.Logger(p.errOut)
-	cfg.DataDir = filepath.Join(cfg.DataDir, "demo")
+	cfg.DataDir = demoDataDir(cfg.DataDir)
 	cfg.Broker.Plain = true // for the plant
 	cfg.Cluster.DataDir = filepath.Join(cfg.DataDir, "postgres")
 	return app.Run(ctx, cfg, log, build(), func(ctx context.Context, r app.Running) error {
@@ -42,6 +42,9 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 }
 
 const demoUsername = "demo"
+
+// demoDataDir is where the demo keeps its data, given the setting DATA_DIR.
+func demoDataDir(dataDir string) string { return filepath.Join(dataDir, "demo") }
 
 // demoUser sets a new password for the demo user, who is created when missing, and returns it.
 func demoUser(ctx context.Context, st *store.Store) (string, error) {
