@@ -125,6 +125,9 @@ func (p *passwords) release() { <-p.slots }
 
 var errBadHash = errors.New("not a password hash")
 
+// VerifyPassword reports whether hash is that of password, one of argon2id.
+func VerifyPassword(hash, password string) (bool, error) { return checkArgon(hash, password) }
+
 // checkArgon compares password with a PHC string of argon2id.
 func checkArgon(phc, password string) (bool, error) {
 	parts := strings.Split(phc, "$")

@@ -33,3 +33,18 @@ func TestRefuseBesideDemo(t *testing.T) {
 		t.Errorf("with both: got %v", err)
 	}
 }
+
+func TestDemoPassword_StaysTheSame(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	first, err := demoPassword(file)
+	if err != nil || len(first) < 20 {
+		t.Fatalf("got %q, %v", first, err)
+	}
+	if again, err := demoPassword(file); err != nil || again != first {
+		t.Errorf("got %q, %v, want %q", again, err, first)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v", info.Mode(), err)
+	}
+}

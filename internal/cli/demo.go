@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/oei-ms/oei-ms/configs"
 	"github.com/oei-ms/oei-ms/internal/app"
@@ -25,7 +28,7 @@ func (p *program) demo(ctx context.Context, cfg *configs.Config) error {
 	cfg.Broker.Plain = true // for the plant
 	cfg.Cluster.DataDir = filepath.Join(cfg.DataDir, "postgres")
 	return app.Run(ctx, cfg, log, build(), func(ctx context.Context, r app.Running) error {
-		password, err := demoUser(ctx, r.Store)
+		password, err := demoUser(ctx, r.Store, cfg.DataDir)
 		if err != nil {
 			return err
 		}
@@ -46,28 +49,52 @@ const demoUsername = "demo"
 // demoDataDir is where the demo keeps its data, given the setting DATA_DIR.
 func demoDataDir(dataDir string) string { return filepath.Join(dataDir, "demo") }
 
-// demoUser sets a new password for the demo user, who is created when missing, and returns it.
-func demoUser(ctx context.Context, st *store.Store) (string, error) {
-	password := auth.NewPassword()
-	hash, err := auth.HashPassword(password)
+// demoUser returns the password of the demo user, who is created when missing. It stays the same
+// from one start to the next, so that sessions stay valid.
+func demoUser(ctx context.Context, st *store.Store, dataDir string) (string, error) {
+	password, err := demoPassword(filepath.Join(dataDir, "password"))
 	if err != nil {
 		return "", err
 	}
 	u, err := st.UserByName(ctx, demoUsername)
-	if errors.Is(err, store.ErrNotFound) {
-		_, err = st.CreateUser(ctx, store.User{
-			Username:     demoUsername,
-			Email:        demoUsername + "@localhost",
-			PasswordHash: hash,
-			Role:         store.Engineer,
-			IsActive:     true,
-		})
-		return password, err
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
 	}
+	isNew := err != nil
+	if !isNew {
+		if ok, err := auth.VerifyPassword(u.PasswordHash, password); err != nil || ok {
+			return password, err
+		}
+	}
+	hash, err := auth.HashPassword(password)
 	if err != nil {
 		return "", err
 	}
-	return password, st.SetPassword(ctx, u.ID, hash, "")
+	if !isNew {
+		return password, st.SetPassword(ctx, u.ID, hash, "")
+	}
+	_, err = st.CreateUser(ctx, store.User{
+		Username:     demoUsername,
+		Email:        demoUsername + "@localhost",
+		PasswordHash: hash,
+		Role:         store.Engineer,
+		IsActive:     true,
+	})
+	return password, err
+}
+
+// demoPassword reads the password of the demo user from a file that only its owner may read, or
+// makes both.
+func demoPassword(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if password := strings.TrimSpace(string(text)); err == nil && password != "" {
+		return password, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	password := auth.NewPassword()
+	return password, os.WriteFile(file, []byte(password+"\n"), 0o600)
 }
 
 // tour prints how to see the readings of the simulated plant.
