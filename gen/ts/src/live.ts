@@ -139,7 +139,7 @@ export class Live {
   constructor(options: LiveOptions) {
     this.#session = 'session' in options ? options.session : options;
     const { WebSocket = globalThis.WebSocket } = options;
-    if (!WebSocket) throw new TypeError('Give a WebSocket class: Node.js has one from 22 on');
+    if (!WebSocket) throw new TypeError('Give a WebSocket class: Node.js has one from 22 on, before with --experimental-websocket');
     this.#WebSocket = WebSocket;
     this.#base = base(this.#session.url);
     this.#fetch = options.fetch ?? this.#session.client?.getConfig().fetch;
