@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,7 +128,19 @@ func (c *Client) causeOf(ctx context.Context, err error) error {
 	if cause, ok := context.Cause(ctx).(*timeoutError); ok { //nolint:errorlint // set unwrapped
 		return cause
 	}
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
 	return err
+}
+
+// endOf returns why ctx, which is done, has ended: its cause, which also is ctx.Err().
+func endOf(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ctx.Err()) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), cause)
 }
 
 // timeoutError says that an attempt took longer than Timeout allows.

@@ -23,6 +23,7 @@ type Client struct {
 	origin    *url.URL
 	login     tokens
 	isKey     bool // login is an API key
+	logins    int  // options that set login
 	http      *http.Client
 	userAgent string
 	log       *slog.Logger
@@ -59,12 +60,13 @@ func (t fixedToken) end(context.Context) error { return nil }
 
 // Dial returns a client of the server at address, such as "https://oei.example" or, below a path,
 // "https://example.com/oei". It asks the server for its version and logs in, so that a wrong
-// address, password or API key fails here; a token is first used by the first call. Close the
-// client in the end.
+// address, password or API key fails here; a token is first used by the first call. Without one of
+// these it may call what needs no login. Close the client in the end.
 func Dial(ctx context.Context, address string, options ...Option) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("oei: %w", err)
+		return nil, fmt.Errorf("oei: not an address of a server, which begins with http:// or "+
+			"https://: %w", err)
 	}
 	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("oei: %s: not an address of a server; it begins with http:// "+
@@ -86,6 +88,9 @@ func Dial(ctx context.Context, address string, options ...Option) (*Client, erro
 	}
 	for _, option := range options {
 		option(c)
+	}
+	if c.logins > 1 {
+		return nil, errors.New("oei: give one of Password, APIKey and Token")
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.http = c.withinOrigin(c.http)

@@ -60,7 +60,7 @@ func (s *liveStream) snapshotReading(ctx context.Context, item client.WsSensorRe
 	}
 	for r, err := range s.client.Readings(ctx, params) {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return endOf(ctx)
 		}
 		if err != nil {
 			return s.emit(LiveGap{SensorID: item.SensorID, Reason: err.Error()})

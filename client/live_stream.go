@@ -56,7 +56,7 @@ func (s *liveStream) run(ctx context.Context) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("oei: live stream: %w", context.Cause(ctx))
+			return fmt.Errorf("oei: live stream: %w", endOf(ctx))
 		}
 		if time.Since(begin) > stableAfter {
 			s.failures = 0

@@ -18,6 +18,7 @@ type Option func(*Client)
 // ended, the client logs in again. Close ends it.
 func Password(username, password string) Option {
 	return func(c *Client) {
+		c.logins++
 		c.login = &session{
 			client:   c,
 			username: username,
@@ -28,12 +29,18 @@ func Password(username, password string) Option {
 
 // APIKey sends an API key with each call.
 func APIKey(key string) Option {
-	return func(c *Client) { c.login, c.isKey = fixedToken(key), true }
+	return func(c *Client) {
+		c.logins++
+		c.login, c.isKey = fixedToken(key), true
+	}
 }
 
 // Token sends an access token with each call, until it expires.
 func Token(token string) Option {
-	return func(c *Client) { c.login = fixedToken(token) }
+	return func(c *Client) {
+		c.logins++
+		c.login = fixedToken(token)
+	}
 }
 
 // Retry sets how often a call is sent again, 4 times unless given; 0 is never.

@@ -50,7 +50,7 @@ func (s *session) token(ctx context.Context, refused string) (string, error) {
 	s.mu.Unlock()
 	select {
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return "", endOf(ctx)
 	case <-running.done:
 		return running.token, running.err
 	}

@@ -178,7 +178,12 @@ func TestCall_ShowsTheErrorOfTheContext(t *testing.T) {
 	_, err := c.CurrentUser(ctx)
 	wantIs(t, err, context.Canceled)
 
-	c = shared.dial(t, through(hanging), oei.Timeout(50*time.Millisecond), oei.Retry(1))
+	c, err = oei.Dial(t.Context(), address, oei.Token("one"), through(hanging),
+		oei.Timeout(2*time.Second), oei.Retry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	_, err = c.CurrentUser(t.Context())
 	wantIs(t, err, context.DeadlineExceeded)
 }
