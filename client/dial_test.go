@@ -19,7 +19,9 @@ func TestDial_RefusesWhatCannotWork(t *testing.T) {
 		"a number, no scheme": {"127.0.0.1:8000", nil, "http://"},
 		"another scheme":      {"ftp://localhost", nil, "http://"},
 		"a password and a key": {
-			"http://localhost:1", []oei.Option{oei.Password("a", "b"), oei.APIKey("c")}, "give one of",
+			"http://localhost:1",
+			[]oei.Option{oei.Password("a", "b"), oei.APIKey("c")},
+			"give one of",
 		},
 	}
 	for name, tt := range tests {
